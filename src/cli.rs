@@ -17,6 +17,7 @@ use crate::lock::terms::{self, Ttl};
 use crate::manifest::images::Mirror;
 use crate::manifest::lifetime::Lifetime;
 use crate::manifest::policy::Allowance;
+use crate::manifest::render::Places;
 use crate::output::{self, Chosen, LockFact, ResultFile, RunFact};
 use crate::pool::Size;
 use crate::progress::{Loudness, Progress};
@@ -104,7 +105,7 @@ pub struct Global {
     #[arg(short, long, global = true, env = "TESTBED_VERBOSE", value_parser = FalseyValueParser::new(), help_heading = GLOBAL)]
     pub verbose: bool,
 
-    /// Print errors and results only.
+    /// Print errors, warnings and results only.
     ///
     /// Whatever --verbose says.
     #[arg(short, long, global = true, env = "TESTBED_QUIET", value_parser = FalseyValueParser::new(), help_heading = GLOBAL)]
@@ -450,6 +451,10 @@ pub struct Source {
 
     #[command(flatten)]
     pub pipeline_run: PipelineRun,
+
+    /// Where the project's settings say what was not typed.
+    #[arg(skip)]
+    pub places: Places,
 }
 
 /// The PipelineRun whose task this is, as its pod's labels tell it.

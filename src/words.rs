@@ -1,5 +1,6 @@
-//! Counts, durations and sizes for people.
+//! Counts, durations and sizes for people, and paths for their shells.
 
+use std::path::Path;
 use std::time::Duration;
 
 /// Three digits or two units: `345 ms`, `8.42 s`, `42.1 s`, `2 min 3 s`, `1 h 58 min`, `2 d 3 h`.
@@ -61,6 +62,13 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let likeness = |known: &str| strsim::jaro(&word, known);
     let alike = known.into_iter().filter(|known| likeness(known) > 0.7);
     alike.max_by(|one, other| likeness(one).total_cmp(&likeness(other)))
+}
+
+/// A path as a shell takes it.
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// `1 run`, `2 runs`.

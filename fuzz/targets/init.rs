@@ -48,7 +48,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
     found.iter().for_each(|found| drop(write::summary(found)));
-    let written = write::write(&found);
+    let written = write::write(&found, "testbed run");
     if let Err(error) = read("testbed.yaml", &written, Path::new(""), &FLAGS) {
         panic!("what init writes is no testbed.yaml: {error:#}\n{written}");
     }

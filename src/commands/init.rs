@@ -16,6 +16,7 @@ use crate::init::{Findings, Found, Place, Port, look, write};
 use crate::manifest::builtin::With;
 use crate::progress::Progress;
 use crate::settings::find;
+use crate::words;
 
 pub(super) fn init(args: &Init, global: &Global) -> anyhow::Result<()> {
     let progress = global.progress();
@@ -29,20 +30,23 @@ pub(super) fn init(args: &Init, global: &Global) -> anyhow::Result<()> {
         findings.found.push(asked(&With::parse(text)?));
     }
     findings.add(look::look(&project));
-    findings.notes.extend(project.into_notes());
+    let unread = project.into_notes();
     let Merged { found, aside } = merge::merge(std::mem::take(&mut findings.found));
     findings.left.extend(aside);
     if found.is_empty() {
+        findings.notes.extend(unread);
         return Err(nothing(args, &findings));
     }
-    tell(&found, &findings, &progress);
-    let text = write::write(&found);
-    match target(args) {
+    tell(&found, &findings, &unread, &progress);
+    let target = target(args);
+    let next = format!("testbed run {}-- your test command", settings_of(target.as_deref()));
+    let text = write::write(&found, &next);
+    match target {
         None => console::print(&text),
         Some(path) => {
             put(&path, &args.folder, args.output.is_none(), &text)?;
             console::print(&format!("{}\n", path.display()))?;
-            progress.say(&format!("wrote {}; next: testbed run -- your test command", path.display()));
+            progress.say(&format!("wrote {}; next: {next}", path.display()));
             if is_seen_by_git(&args.folder) {
                 let ignore = args.folder.join(".gitignore");
                 progress.say(&format!(
@@ -93,13 +97,15 @@ fn nothing(args: &Init, findings: &Findings) -> anyhow::Error {
     .unwrap_err()
 }
 
-fn tell(found: &[Found], findings: &Findings, progress: &Progress) {
+/// Notes are for those who go on with the file; that there may be more than was read is for everybody.
+fn tell(found: &[Found], findings: &Findings, unread: &[String], progress: &Progress) {
     for found in found {
         progress.say(&format!("{}: {}", found.name, write::summary(found)));
         found.places.iter().for_each(|place| progress.say(&format!("  {}", place.text)));
     }
     few(findings.left.iter()).iter().for_each(|left| progress.say(&format!("left out: {left}")));
-    few(findings.broken.iter().chain(&findings.notes)).iter().for_each(|note| progress.warn(note));
+    few(findings.notes.iter()).iter().for_each(|note| progress.say(&format!("note: {note}")));
+    few(findings.broken.iter().chain(unread)).iter().for_each(|unread| progress.warn(unread));
 }
 
 /// No more than people read.
@@ -122,6 +128,16 @@ fn target(args: &Init) -> Option<PathBuf> {
         Some(path) => Some(path.clone()),
         None if args.folder == Path::new(".") => Some(find::NAMES[0].into()),
         None => Some(args.folder.join(find::NAMES[0])),
+    }
+}
+
+/// The flag without which a file would not be found from here.
+fn settings_of(path: Option<&Path>) -> String {
+    match path {
+        Some(path) if !find::NAMES.iter().any(|name| path == Path::new(name)) => {
+            format!("--settings {} ", words::quoted(path))
+        }
+        _ => String::new(),
     }
 }
 

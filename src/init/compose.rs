@@ -88,7 +88,7 @@ fn take(loaded: &Loaded, read: Read, files: &[String], findings: &mut Findings) 
     // The image's own command is for its own entrypoint.
     let is_own = node.get("entrypoint").is_some_and(|node| node.content != Content::Empty);
     let command = arguments("command", if is_own { Vec::new() } else { built.command });
-    let purpose = [profiles.join(" ")]
+    let purpose = [profiles.join(" "), loaded.key.clone()]
         .iter()
         .filter(|text| Purpose::of(text) == Purpose::Tests)
         .map(|_| Purpose::Tests)

@@ -10,13 +10,27 @@ pub struct Merged {
     pub aside: Vec<String>,
 }
 
-/// In the order of what was found: the first place gives the name, later ones complete what it leaves open.
+/// In the order of what was found: the first place gives the name, later ones complete what it leaves open. What
+/// says no more than its engine and version means the best of those that say more.
 pub fn merge(found: Vec<Found>) -> Merged {
     let mut merged: Vec<Found> = Vec::new();
     for one in found {
         match merged.iter_mut().find(|known| is_same(known, &one)) {
             Some(known) => complete(known, one),
             None => merged.push(one),
+        }
+    }
+    for index in (0..merged.len()).rev() {
+        if !is_bare(&merged[index]) {
+            continue;
+        }
+        let one = merged.remove(index);
+        let may_be_meant = |known: &&mut Found| {
+            known.is_server && known.purpose != Purpose::Other && !is_bare(known) && is_alike(known, &one)
+        };
+        match merged.iter_mut().filter(may_be_meant).min_by_key(|known| rank(known)) {
+            Some(known) => complete(known, one),
+            None => merged.insert(index, one),
         }
     }
     let mut merged = choose(merged);
@@ -84,11 +98,28 @@ fn choose(found: Vec<Found>) -> Merged {
 /// The group of what was asked for.
 pub const ASKED: &str = "--with";
 
+/// Whether a server is described that tests need, and nothing of what is in it.
+fn is_bare(one: &Found) -> bool {
+    one.is_server
+        && one.purpose == Purpose::Tests
+        && one.user.is_none()
+        // The one that an image makes by itself.
+        && one.database.as_deref().is_none_or(|name| one.engine == Engine::Postgres && name == "postgres")
+        && one.init.is_empty()
+        && one.args.is_empty()
+        && one.places.iter().all(|place| place.group != ASKED)
+}
+
 /// Whether two places can mean one database: they agree, and nothing uses the two side by side.
 fn is_same(known: &Found, other: &Found) -> bool {
-    fn agree<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
-        one.zip(other).is_none_or(|(one, other)| one == other)
-    }
+    is_alike(known, other)
+        // A user that is left open is the engine's own, and not just any.
+        && known.user == other.user
+        && agree(known.database.as_ref(), other.database.as_ref())
+}
+
+/// The same of their servers alone.
+fn is_alike(known: &Found, other: &Found) -> bool {
     // An image of its own comes with a version of its own.
     let versions =
         (known.image.is_none() || other.tag.is_none()) && (known.tag.is_none() || other.image.is_none());
@@ -96,10 +127,11 @@ fn is_same(known: &Found, other: &Found) -> bool {
         && versions
         && agree(known.tag.as_ref(), other.tag.as_ref())
         && agree(known.image.as_ref(), other.image.as_ref())
-        // A user that is left open is the engine's own, and not just any.
-        && known.user == other.user
-        && agree(known.database.as_ref(), other.database.as_ref())
         && !known.places.iter().any(|place| other.places.iter().any(|other| place.group == other.group))
+}
+
+fn agree<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
+    one.zip(other).is_none_or(|(one, other)| one == other)
 }
 
 fn complete(known: &mut Found, other: Found) {

@@ -19,15 +19,13 @@ const REST: &str = "
 # Where the tests find addresses and logins, and how long to wait for the databases:
 # output: testing-databases.json
 # timeout: 5m
-
-# Next: testbed run -- your test command
 ";
 
-/// The file's text. It says nothing that the sources keep secret.
-pub fn write(found: &[Found]) -> String {
+/// The file's text, with the command that is to be typed next. It says nothing that the sources keep secret.
+pub fn write(found: &[Found], next: &str) -> String {
     let databases: Vec<String> = found.iter().map(database).collect();
     let passwords = if found.iter().any(|found| found.has_password) { PASSWORDS } else { "" };
-    format!("{HEAD}{}{passwords}{REST}", databases.join(""))
+    format!("{HEAD}{}{passwords}{REST}\n# Next: {next}\n", databases.join(""))
 }
 
 fn database(found: &Found) -> String {
@@ -118,7 +116,7 @@ mod tests {
 
     #[test]
     fn what_yaml_does_not_print_is_escaped() {
-        let text = write(&[found("a\u{7f}\u{85}\u{2028}\u{feff}")]);
+        let text = write(&[found("a\u{7f}\u{85}\u{2028}\u{feff}")], "testbed run");
         let settings = read::read("testbed.yaml", &text, std::path::Path::new(""), &Cli::command()).unwrap();
         assert_eq!(settings.database_params[1], "db.user=a\u{7f}\u{85}\u{2028}\u{feff}");
     }
@@ -126,7 +124,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_as_it_was_meant(user in any::<String>().prop_filter("a name", |user| !user.is_empty())) {
-            let text = write(&[found(&user)]);
+            let text = write(&[found(&user)], "testbed run");
             let settings = read::read("testbed.yaml", &text, std::path::Path::new(""), &Cli::command()).unwrap();
             prop_assert_eq!(settings.with, ["postgres:17=db"]);
             prop_assert_eq!(settings.database_params, ["db.image=postgis/postgis:17".to_owned(), format!("db.user={user}")]);

@@ -277,7 +277,7 @@ mod tests {
                 let params: Params =
                     params.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
                 let with = With::parse(engine).unwrap();
-                let setup = Setup::read(&with, &params).unwrap();
+                let setup = Setup::read(&with, &params, &render::Places::new()).unwrap();
                 let text = render(&with, &run_id, &params, &setup, "generated", None).unwrap();
                 let objects = super::super::parse::parse(engine, &text).unwrap();
                 let kinds: Vec<_> = objects.iter().map(|object| object.kind.as_str()).collect();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Object;
 use crate::engine::Engine;
 use crate::failure::{Advise, usage};
+use crate::words::quoted;
 
 const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 const CHART: &str = "Chart.yaml";
@@ -131,11 +132,4 @@ pub fn operator(object: &Object) -> Option<Engine> {
             .iter()
             .any(|part| kind.contains(part));
     (is_database && !is_other).then(|| named.unwrap_or(*engine))
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }

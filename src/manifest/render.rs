@@ -17,6 +17,10 @@ pub use crate::template::Template;
 /// Template parameters, by name. A dot makes a group: `mysql.memory` is `{{ params.mysql.memory }}`.
 pub type Params = BTreeMap<String, String>;
 
+/// Where the project's settings say a thing, such as `testbed.yaml:4: databases.orders.init`: by the name of the
+/// parameter or database, the path of the manifest, or the flag.
+pub type Places = BTreeMap<String, String>;
+
 /// Whether a parameter can have this name: letters, digits, `_` and `-`, with dots between groups.
 pub fn is_param_name(name: &str) -> bool {
     let fit = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);

@@ -12,9 +12,9 @@ use k8s_openapi::ByteString;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::builtin::With;
-use super::render::Params;
-use super::seed::{Seed, Written};
+use super::builtin::{PARAMS, With};
+use super::render::{Params, Places};
+use super::seed::{Part, Seed, Written};
 use super::{Object, Origin};
 use crate::engine::Engine;
 use crate::failure::{Advise, Exit, usage};
@@ -47,6 +47,9 @@ pub struct Asked {
     pub extensions: Vec<String>,
     /// What is put in once.
     pub seed: Option<Seed>,
+    /// What tells it from the same database as it is asked for otherwise, apart from the seed, by the user's own
+    /// words.
+    pub parts: Vec<Part>,
 }
 
 /// A further database of a server.
@@ -97,22 +100,30 @@ impl Setup {
     ///
     /// # Errors
     /// A usage error that names the database and the parameter.
-    pub fn read(with: &With, params: &Params) -> anyhow::Result<Self> {
+    pub fn read(with: &With, params: &Params, places: &Places) -> anyhow::Result<Self> {
         if with.engine == Engine::Sqlite {
             return Ok(Self::default());
         }
-        Self::of(with, params).with_context(|| format!("--with {}", with.name)).exit(Exit::Usage)
+        Self::of(with, params, places).exit(Exit::Usage)
     }
 
-    fn of(with: &With, params: &Params) -> anyhow::Result<Self> {
+    fn of(with: &With, params: &Params, places: &Places) -> anyhow::Result<Self> {
+        let called = || places.get(&with.name).cloned().unwrap_or_else(|| format!("--with {}", with.name));
+        // What the settings say is found there, and all else by the flag.
+        let named = |scope: &str| {
+            places
+                .get(scope)
+                .cloned()
+                .unwrap_or_else(|| format!("--with {}: the parameter {scope}", with.name))
+        };
         let given = |param: &str| {
             let scope = with.scopes(param).into_iter().find(|scope| params.contains_key(scope))?;
             let value = params.get(&scope).map(|value| value.trim()).filter(|value| !value.is_empty())?;
-            Some((scope, value))
+            Some((named(&scope), value))
         };
         let port = match (with.port, value(given("port"), port)?) {
             (Some(one), Some(other)) if one != other => {
-                bail!("it is to have the port {one}, and the parameter port says {other}")
+                bail!("{}: it is to have the port {one}, and the parameter port says {other}", called())
             }
             (one, other) => one.or(other),
         };
@@ -127,7 +138,8 @@ impl Setup {
         };
         let user = given("user")
             .map_or(if with.engine == Engine::Postgres { "postgres" } else { "root" }, |(_, user)| user);
-        setup.check(with.engine, given("database").map_or("test", |(_, name)| name), user)?;
+        let database = given("database").map_or("test", |(_, name)| name);
+        setup.check(with.engine, database, user).with_context(called)?;
         Ok(setup)
     }
 
@@ -182,17 +194,31 @@ impl Setup {
     }
 
     /// What the run has to know besides the objects.
-    pub fn asked(&self, any_version: bool) -> Asked {
+    pub fn asked(&self, with: &With, params: &Params) -> Asked {
         let own = (OWN_SCRIPT.to_owned(), "for databases, users and extensions".to_owned());
         let scripts = self.scripts.iter().map(|script| (script.name.clone(), script.path.clone()));
         let of_others = self.databases.iter().flat_map(|further| &further.extensions);
         Asked {
-            any_version,
+            any_version: with.takes_any_version(params),
+            parts: self.parts(with, params),
             port: self.port,
             scripts: scripts.chain([own]).collect(),
             extensions: self.extensions.iter().chain(of_others).cloned().collect(),
             seed: self.seed.clone(),
         }
+    }
+
+    fn parts(&self, with: &With, params: &Params) -> Vec<Part> {
+        let given = |param: &&str| {
+            let scope = with.scopes(param).into_iter().find(|scope| params.contains_key(scope))?;
+            Some(Part::of(*param, params[&scope].as_bytes()))
+        };
+        // A script is told by its content, and a seed apart.
+        let params = PARAMS.iter().filter(|param| !["port", "init", "seed"].contains(*param));
+        let version = Part::new("the version", with.tag.as_deref().unwrap_or("any"));
+        let port = self.port.map(|port| Part::new("port", port.to_string()));
+        let scripts = self.scripts.iter().map(|script| Part::of(&script.path, &script.bytes));
+        [version].into_iter().chain(port).chain(params.filter_map(given)).chain(scripts).collect()
     }
 
     /// What the template has to know. `user` is the tests' user, where one is named.
@@ -323,7 +349,7 @@ fn value<T>(
     given: Option<(String, &str)>,
     read: impl Fn(&str) -> anyhow::Result<T>,
 ) -> anyhow::Result<Option<T>> {
-    given.map(|(name, text)| read(text).with_context(|| format!("the parameter {name}"))).transpose()
+    given.map(|(named, text)| read(text).with_context(|| named.clone())).transpose()
 }
 
 /// Refuses a value that the parameter cannot have; which files there are is not looked at.
@@ -500,7 +526,7 @@ mod tests {
 
     fn read(with: &str, pairs: &[(&str, &str)]) -> anyhow::Result<Setup> {
         let params = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        Setup::read(&With::parse(with).unwrap(), &params)
+        Setup::read(&With::parse(with).unwrap(), &params, &Places::new())
     }
 
     #[test]
@@ -622,7 +648,10 @@ mod tests {
             (vec!["003-b.sql".into(), "005-_.sql".into()], vec!["004-latin.sql.gz".into()])
         );
         assert_eq!(objects[1].body["binaryData"]["004-latin.sql.gz"], "/w==");
-        assert_eq!(setup.asked(true).scripts["002-a.sh"], at("seeds/a.sh").display().to_string());
+        assert_eq!(
+            setup.asked(&With::parse("postgres").unwrap(), &Params::new()).scripts["002-a.sh"],
+            at("seeds/a.sh").display().to_string()
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use serde_json::{Map, Value, json};
 
-use super::{Model, url};
+use super::{Connection, Model, url};
 use crate::failure::{Advise, Exit, usage};
 use crate::reading;
 use crate::redact::Redactor;
@@ -59,8 +59,35 @@ impl OwnTemplate {
 /// As [`Template::render`], without a value of the model.
 pub(super) fn over(template: &Template<'_>, model: &Model) -> anyhow::Result<String> {
     let rendered = template.render(template.text, &globals(model)?);
-    // Tera's messages quote values where an operation does not fit them.
-    rendered.map_err(|error| anyhow!(redactor(model).redact(&format!("{error:#}"))))
+    rendered.map_err(|error| {
+        // Tera's messages quote values where an operation does not fit them.
+        let told = redactor(model).redact(&format!("{error:#}"));
+        match further(&told, model) {
+            Some(hint) => anyhow!(told).hint(hint),
+            None => anyhow!(told),
+        }
+    })
+}
+
+/// What a further database of a server is called, where its own name is not known.
+fn further(error: &str, model: &Model) -> Option<String> {
+    let is_meant = |one: &&Connection| {
+        let name = one.database.as_deref().unwrap_or_default();
+        one.is_further
+            && ["field", "variable"]
+                .iter()
+                .any(|kind| error.contains(&format!("the {kind} {name} is not defined")))
+    };
+    let found = model.databases.iter().find(is_meant)?;
+    Some(format!(
+        "a further database goes by its server's name and its own: {{{{ {}.url }}}}",
+        word(&found.name)
+    ))
+}
+
+/// A database's name as a variable's.
+fn word(name: &str) -> String {
+    name.replace(|c: char| !c.is_ascii_alphanumeric(), "_")
 }
 
 /// What a template can refer to: the fields of the model, each database by its name in `database`, and by its
@@ -70,7 +97,6 @@ fn globals(model: &Model) -> anyhow::Result<Map<String, Value>> {
     let unique = |name: &str, of: &dyn Fn(&str) -> String| {
         names.iter().filter(|other| of(other) == of(name)).count() == 1
     };
-    let word = |name: &str| name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
     let mut globals = Map::new();
     let mut by_name = Map::new();
     for connection in &model.databases {

@@ -236,8 +236,20 @@ impl Record {
         self.owner.map(|Process { pid, start }| format!("{MARK}={pid}.{start}"))
     }
 
+    /// Whether this process is part of the run's own command.
+    fn is_around_us(&self) -> bool {
+        let own = std::env::var(MARK).map(|value| format!("{MARK}={value}"));
+        self.command.is_some() && self.mark() == own.ok()
+    }
+
     /// The error of a command that needs the run for itself, while another process works on it.
     pub fn is_held(&self) -> anyhow::Error {
+        if self.is_around_us() {
+            // It would wait for itself.
+            return anyhow!("run {} is up for this command, which `testbed run` has started", self.run_id).hint(
+                "its databases are where the variables and the file TESTBED_CONFIG say; another run is made with --run-id NAME",
+            );
+        }
         let owner = self.owner.map_or_else(String::new, |owner| format!(" (process {})", owner.pid));
         let error = anyhow!("another testbed{owner} works on run {}", self.run_id);
         error.hint("take another --run-id, or wait for it")

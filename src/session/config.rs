@@ -75,7 +75,10 @@ impl Config {
         let connargs = connargs.map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
         let names = Names::new(&args.own.preset, &args.own.env)?;
         Ok(Self {
-            renderer: args.format.renderer()?,
+            renderer: match args.source.places.get("--format") {
+                Some(place) => args.format.renderer().with_context(|| place.clone())?,
+                None => args.format.renderer()?,
+            },
             path: path?,
             mode: args.mode,
             connargs,

@@ -60,7 +60,7 @@ async fn take_down(
                 .hint("pass --run-id; testbed status lists the runs");
         }
         // A clean-up may be called twice.
-        progress.say("no run is up in this folder: nothing to do (--run-id removes one of another folder)");
+        progress.say(&which::nothing_here(registry.as_ref()));
     }
     let mut outcome = Ok(());
     for run_id in run_ids {
@@ -155,7 +155,8 @@ async fn is_nowhere(
         progress.say(&format!("run {run_id} is gone already: nothing to do"));
         return Ok(());
     }
-    Err(which::unknown(registry, run_id, why))
+    let unknown = which::unknown(registry, run_id, why);
+    Err(if global.is_local() { unknown } else { unknown.hint("--context NAME looks for it in a cluster") })
 }
 
 /// The cluster that flags name; without any, where the run is noted to be.

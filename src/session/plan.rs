@@ -95,7 +95,7 @@ impl Plan {
                 continue;
             }
             let password = password();
-            let setup = Setup::read(with, &params)?;
+            let setup = Setup::read(with, &params, &source.places)?;
             let signed = if builtin::wants_tls(with, &params)? {
                 let host = format!("{}-{run_id}", with.name);
                 Some(certificate(&mut authority, &host, &mut generated)?)
@@ -104,7 +104,7 @@ impl Plan {
             };
             let rendered = builtin::render(with, &run_id, &params, &setup, &password, signed.as_ref())?;
             generated.push(password);
-            asked.insert(with.name.clone(), setup.asked(with.takes_any_version(&params)));
+            asked.insert(with.name.clone(), setup.asked(with, &params));
             objects.extend(setup.objects(with, &run_id));
             objects.extend(parse::parse(&format!("--with {}", with.name), &rendered)?);
         }
@@ -401,16 +401,24 @@ fn files(source: &Source) -> anyhow::Result<Vec<(String, String)>> {
             vec![path.clone()]
         };
         for path in found {
-            let text = reading::text(&path, MOST)
-                .with_context(|| format!("reading the manifest {}", path.display()))
-                .exit(Exit::Usage);
-            let text = match With::parse(&path.to_string_lossy()) {
-                Ok(with) if text.is_err() => {
-                    text.hint(format!("for a built-in database: --with {}", with.engine))?
-                }
-                _ => text?,
+            let name = path.display().to_string();
+            let text = reading::text(&path, MOST).with_context(|| format!("reading the manifest {name}"));
+            let text = match source.places.get(&name) {
+                Some(place) => text.context(place.clone()),
+                None => text,
             };
-            texts.push((path.display().to_string(), text));
+            let text = match (text.exit(Exit::Usage), With::parse(&name)) {
+                (Err(error), Ok(with)) => {
+                    return Err(error.hint(format!("for a built-in database: --with {}", with.engine)));
+                }
+                (Err(error), _) if is_dns_label(&name) => {
+                    return Err(error.hint(format!(
+                        "a manifest is a file; the databases of testbed.yaml are made without a word, and --with postgres={name} makes one of that name"
+                    )));
+                }
+                (text, _) => text?,
+            };
+            texts.push((name, text));
         }
     }
     Ok(texts)

@@ -15,6 +15,9 @@ use crate::run_id::{RunId, is_uuid};
 use crate::runtime::kubernetes::Cluster;
 use crate::settings::find;
 
+/// As many runs of other folders are told.
+const MOST_TOLD: usize = 3;
+
 /// From so many letters on they may stand for the whole id.
 const LETTERS: usize = 4;
 
@@ -85,14 +88,49 @@ pub(crate) fn in_use(
     let mut here = here(registry, global)?;
     match (here.pop(), here.is_empty()) {
         (Some(only), true) => Ok(only),
-        (None, _) => Err(usage("no run is up in this folder")).hint(
-            "testbed up makes one; --run-id takes one of another folder, and testbed status lists them",
-        ),
+        (None, _) => {
+            let others = others(registry);
+            Err(usage("no run is up in this folder")).hint(match others.is_empty() {
+                true => "testbed up makes one".to_owned(),
+                false => format!(
+                    "testbed up makes one, and --run-id takes one of another folder: {}",
+                    told(&others)
+                ),
+            })
+        }
         (Some(last), false) => {
             let ids: Vec<&str> = here.iter().chain([&last]).map(|record| record.run_id.as_str()).collect();
             Err(usage(format!("several runs are up in this folder: {}", ids.join(", "))))
                 .hint(format!("say which one: --run-id {}", last.run_id))
         }
+    }
+}
+
+/// The runs that are up of all folders, the newest first.
+fn others(registry: Option<&Registry>) -> Vec<Record> {
+    let records = registry.and_then(|registry| registry.records().ok()).map(|(records, _)| records);
+    records.into_iter().flatten().filter(|record| record.phase == Phase::Up).rev().collect()
+}
+
+/// Where those are, the first few of them.
+fn told(others: &[Record]) -> String {
+    let one = |record: &Record| {
+        let folder = if record.project.as_os_str().is_empty() { &record.called_in } else { &record.project };
+        // One that was renamed may be the current one.
+        let gone = if folder.exists() { "" } else { ", which is gone" };
+        format!("{} of {}{gone}", record.run_id, folder.display())
+    };
+    let mut told: Vec<String> = others.iter().take(MOST_TOLD).map(one).collect();
+    told.extend((others.len() > MOST_TOLD).then(|| "and those that testbed status lists".to_owned()));
+    told.join("; ")
+}
+
+/// What there is to say where a `down` finds no run of the current folder.
+pub(crate) fn nothing_here(registry: Option<&Registry>) -> String {
+    let nothing = "no run is up in this folder: nothing to do";
+    match others(registry).as_slice() {
+        [] => nothing.to_owned(),
+        others => format!("{nothing}; --run-id removes one of another folder: {}", told(others)),
     }
 }
 
@@ -116,7 +154,10 @@ fn resolve(
         given.chars().count() >= LETTERS && registry.folder(given).symlink_metadata().is_err()
     };
     // Letters may look like what no id may be, such as a number.
-    let Some(registry) = registry.filter(may_be_short_of_one) else { return RunId::parse(given) };
+    let Some(registry) = registry else { return RunId::parse(given) };
+    if !may_be_short_of_one(&registry) {
+        return RunId::parse(given).map_err(|wrong| too_short(registry, given).unwrap_or(wrong));
+    }
     let (records, _) = registry.records()?;
     let ids: BTreeSet<&str> = records
         .iter()
@@ -124,7 +165,7 @@ fn resolve(
         .map(|record| record.run_id.as_str())
         .collect();
     match ids.first() {
-        None => RunId::parse(given),
+        None => RunId::parse(given).map_err(|wrong| too_short(registry, given).unwrap_or(wrong)),
         Some(id) if ids.len() == 1 => RunId::parse(id),
         Some(_) => {
             let ids: Vec<&str> = ids.into_iter().collect();
@@ -132,6 +173,18 @@ fn resolve(
                 .hint("write more of the one that is meant")
         }
     }
+}
+
+/// The error about letters that no id may be, but that ids begin with: it is one of those that is meant.
+fn too_short(registry: &Registry, given: &str) -> Option<anyhow::Error> {
+    let (records, _) = registry.records().ok()?;
+    let ids = records
+        .into_iter()
+        .map(|record| record.run_id)
+        .filter(|id| !given.is_empty() && id.starts_with(given));
+    let ids: Vec<String> = ids.collect();
+    let hint = format!("say all of it: --run-id {}", ids.first()?);
+    Some(usage(format!("there is no run {given}; it is the beginning of {}", ids.join(", "))).hint(hint))
 }
 
 /// The error about a run that nothing is known of, with those that there are.

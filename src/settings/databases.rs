@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
 
+use super::compose;
 use super::keys::{below, unknown};
 use super::parameters::Parameter;
 use crate::database::Engine;
@@ -32,7 +33,9 @@ pub(super) const SEED: &str = "seed";
 pub(super) struct Asked {
     pub with: With,
     pub text: String,
-    pub params: Vec<(String, String)>,
+    /// Names and values, and their lines.
+    pub params: Vec<(String, String, usize)>,
+    pub line: usize,
 }
 
 /// Reads the key. `folder` is the file's, from where paths are seen.
@@ -64,9 +67,9 @@ fn database(entry: &Entry, folder: &Path) -> Result<Asked, (usize, anyhow::Error
     let name = &entry.key;
     let at = |line: usize| move |error: anyhow::Error| (line, error.context(format!("databases.{name}")));
     match &entry.value.content {
-        Content::Scalar { text, .. } => asked(name, text, Vec::new()).map_err(at(entry.line)),
+        Content::Scalar { text, .. } => asked(entry, text, Vec::new()).map_err(at(entry.line)),
         // `postgres:` alone, or with parameters only: the name says it all.
-        Content::Empty => asked(name, name, Vec::new()).map_err(at(entry.line)),
+        Content::Empty => asked(entry, name, Vec::new()).map_err(at(entry.line)),
         Content::Map(keys) => {
             let mut params = Vec::new();
             let mut image = (name.clone(), entry.line);
@@ -74,10 +77,10 @@ fn database(entry: &Entry, folder: &Path) -> Result<Asked, (usize, anyhow::Error
                 let text = value(key, folder).map_err(at(key.line))?;
                 match key.key == USE {
                     true => image = (text, key.line),
-                    false => params.push((key.key.clone(), text)),
+                    false => params.push((key.key.clone(), text, key.line)),
                 }
             }
-            asked(name, &image.0, params).map_err(at(image.1))
+            asked(entry, &image.0, params).map_err(at(image.1))
         }
         Content::List(_) => {
             Err(at(entry.line)(anyhow!("a list; write ENGINE[:TAG] or a mapping with the key use")))
@@ -92,7 +95,7 @@ fn value(entry: &Entry, folder: &Path) -> anyhow::Result<String> {
     if !known.contains(&key) {
         return Err(match Parameter::meant(key) {
             Some(meant) => anyhow!("unknown key {key:?}; did you mean {:?}?", meant.key()),
-            None => unknown(key, &known),
+            None => compose::unknown(key, true).unwrap_or_else(|| unknown(key, &known)),
         });
     }
     if key == SEED {
@@ -128,7 +131,8 @@ fn seed(node: &Node, folder: &Path) -> anyhow::Result<String> {
     Ok(serde_json::to_string(&written)?)
 }
 
-fn asked(name: &str, image: &str, params: Vec<(String, String)>) -> anyhow::Result<Asked> {
+fn asked(entry: &Entry, image: &str, params: Vec<(String, String, usize)>) -> anyhow::Result<Asked> {
+    let name = entry.key.as_str();
     if image.contains('=') {
         bail!("{image:?} names a database, which the key does already; write ENGINE[:TAG]");
     }
@@ -137,13 +141,15 @@ fn asked(name: &str, image: &str, params: Vec<(String, String)>) -> anyhow::Resu
     }
     let text = format!("{image}={name}");
     let with = With::read(&text)?;
-    if let Some((key, _)) = params.first().filter(|_| with.engine == Engine::Sqlite) {
+    if let Some((key, ..)) = params.first().filter(|_| with.engine == Engine::Sqlite) {
         bail!("sqlite needs no server and takes no {key}");
     }
-    if params.iter().any(|(key, value)| key == "user" && value == "root") && with.engine != Engine::Postgres {
+    if params.iter().any(|(key, value, _)| key == "user" && value == "root")
+        && with.engine != Engine::Postgres
+    {
         bail!("user: root exists anyway; leave out user to log in as root");
     }
-    Ok(Asked { with, text, params })
+    Ok(Asked { with, text, params, line: entry.line })
 }
 
 /// A parameter of the database `mysql` would be one of every MySQL database: `--param mysql.memory` means the

@@ -88,7 +88,8 @@ fn load_own(typed: &ArgMatches, cli: &clap::Command) -> anyhow::Result<Option<(S
     };
     let file = path.display().to_string();
     let settings = read::read(&file, &text, &folder, cli)?;
-    let only_flags = Settings { values: settings.values.clone(), ..Settings::default() };
+    let (values, places) = (settings.values.clone(), settings.places.clone());
+    let only_flags = Settings { values, places, ..Settings::default() };
     // One config file for all projects would be each one's to overwrite.
     if settings != only_flags || settings.values.iter().any(|(key, _)| key.name == "output") {
         return Err(usage(format!("{file}: output, {} are a project's", keys::OTHERS.join(", "))))
@@ -357,12 +358,23 @@ fn fill_source(
 ) {
     let typed = merged(variable("param"), std::mem::take(&mut source.param));
     let mut params = settings.params;
+    let mut places = settings.places;
     // Databases and manifests are one choice: a `testbed up --with mysql` means this one, not this one too.
     if is_own {
         source.with = settings.with;
         source.manifests = settings.manifests.into_iter().map(Into::into).collect();
         params = merged(settings.database_params, params);
+    } else {
+        let is_param = |name: &str| {
+            params.iter().any(|pair| pair.split_once('=').is_some_and(|(known, _)| known == name))
+        };
+        places.retain(|name, _| name.starts_with("--") || is_param(name));
     }
+    places.retain(|name, _| match name.strip_prefix("--") {
+        Some(flag) => !matches.try_contains_id(flag).unwrap_or_default() || !says(matches, flag),
+        None => !typed.iter().any(|pair| pair.split_once('=').is_some_and(|(known, _)| known == name)),
+    });
+    source.places = places;
     source.param = merged(params, typed);
 }
 

@@ -7,21 +7,48 @@ use clap::ArgMatches;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::habits;
 use super::parameters::Parameter;
 use crate::engine::Engine;
 use crate::failure::{Advise, usage};
 
-/// What other tools call it, and what it is here.
-const SUBCOMMANDS: [(&[&str], &str); 9] = [
-    (&["start", "create", "launch", "apply", "provision"], "testbed up"),
-    (&["stop", "rm", "remove", "delete", "destroy", "kill", "teardown"], "testbed down"),
-    (&["ls", "ps", "list", "get", "info"], "testbed status"),
-    (&["shell", "sh", "bash"], "testbed exec -- bash"),
-    (&["psql", "mysql", "mariadb", "sqlite3", "client", "console"], "testbed connect"),
-    (&["log", "tail"], "testbed logs"),
-    (&["prune", "clean", "cleanup", "purge"], "testbed gc"),
-    (&["check", "diagnose", "validate", "verify"], "testbed doctor"),
-    (&["template", "dry-run", "print"], "testbed render"),
+/// What other tools call it, what it is here, and what is to be known of that.
+const SUBCOMMANDS: [(&[&str], &str, &str); 22] = [
+    (&["start", "create", "launch", "apply", "provision"], "testbed up", ""),
+    (&["pull", "build"], "testbed up", ", and there is nothing to build or pull before it"),
+    (&["rm", "remove", "delete", "destroy", "teardown"], "testbed down", ""),
+    // Elsewhere it can be started again.
+    (
+        &["stop", "kill", "pause", "halt", "suspend"],
+        "testbed down",
+        ", and the data goes with it; `testbed restart` keeps that",
+    ),
+    (&["reset", "recreate"], "testbed down && testbed up", ""),
+    (&["ls", "ps", "list", "get", "info", "port", "ports"], "testbed status", ""),
+    (&["describe", "inspect"], "testbed status -o json", ""),
+    (&["top", "stats"], "testbed status -o json", ", which tells the process of each server on this machine"),
+    (&["url", "uri", "dsn", "vars"], "testbed env", ""),
+    (
+        &["port-forward", "forward", "proxy", "tunnel"],
+        "testbed up --forward",
+        "; `testbed exec` and `testbed connect` get to a cluster by themselves",
+    ),
+    (&["shell", "sh", "bash"], "testbed exec -- bash", ""),
+    (&["psql", "mysql", "mariadb", "sqlite3", "client", "console"], "testbed connect", ""),
+    (
+        &["cp", "copy", "import", "load", "restore"],
+        "testbed connect < schema.sql",
+        "; files that each run begins with are `init` or `seed` of a database",
+    ),
+    (&["dump", "backup", "export"], "testbed exec -- pg_dump", ""),
+    (&["log", "tail"], "testbed logs", ""),
+    (&["events"], "testbed history show", ""),
+    (&["prune", "clean", "cleanup", "purge"], "testbed gc", ""),
+    (&["check", "diagnose", "validate", "verify"], "testbed doctor", ""),
+    (&["template", "dry-run", "print", "config"], "testbed render", ""),
+    (&["test"], "testbed run -- pytest", ""),
+    (&["new", "setup", "generate"], "testbed init", ""),
+    (&["version"], "testbed --version", ""),
 ];
 
 /// The flags that may stand before a subcommand and take a value.
@@ -37,11 +64,12 @@ pub(super) fn meant(mut error: clap::Error, args: &[OsString]) -> clap::Error {
         ErrorKind::UnknownArgument => {
             let typed = typed(&error, ContextKind::InvalidArg);
             // It may be testbed's or the command's.
-            let tips = [of_parameter(&typed, args), of_command(args)];
+            let habit = habits::tip(subcommand(args), &typed).map(str::to_owned);
+            let tips = [habit.or_else(|| of_parameter(&typed, args)), of_command(args)];
             let tips: Vec<String> = tips.into_iter().flatten().collect();
             if tips.is_empty() { of_argument(&typed, args).into_iter().collect() } else { tips }
         }
-        ErrorKind::InvalidValue => of_value(&error).into_iter().collect(),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => of_value(&error).into_iter().collect(),
         _ => Vec::new(),
     };
     if !tips.is_empty() {
@@ -78,14 +106,16 @@ fn subcommand(args: &[OsString]) -> &str {
 }
 
 fn of_subcommand(typed: &str, args: &[OsString]) -> Option<String> {
-    let here = match subcommand(args) {
+    let (here, besides) = match subcommand(args) {
         of if of == typed => {
-            SUBCOMMANDS.iter().find(|(words, _)| words.contains(&typed.to_lowercase().as_str()))?.1
+            let word = typed.to_lowercase();
+            let (_, here, besides) = SUBCOMMANDS.iter().find(|(words, ..)| words.contains(&word.as_str()))?;
+            (*here, *besides)
         }
-        "history" if ["ls", "get"].contains(&typed) => "testbed history list",
+        "history" if ["ls", "get"].contains(&typed) => ("testbed history list", ""),
         _ => return None,
     };
-    Some(format!("that is `{here}` here"))
+    Some(format!("that is `{here}` here{besides}"))
 }
 
 /// The error of a number behind `-n`, which is another tool's word for how many. A namespace of that name can be
@@ -165,12 +195,19 @@ fn of_argument(typed: &str, args: &[OsString]) -> Option<String> {
     }
 }
 
-/// For a file where a format is asked for.
+/// For a file where a format is asked for, and for all lines where a number is.
 fn of_value(error: &clap::Error) -> Option<String> {
     let value = typed(error, ContextKind::InvalidValue);
-    let is_of_print = typed(error, ContextKind::InvalidArg).starts_with("--print");
-    (is_of_print && value.contains(['.', '/']))
-        .then(|| format!("--output {value} says where the config file goes"))
+    let flag = typed(error, ContextKind::InvalidArg);
+    match flag.split_whitespace().next()? {
+        "--print" if value.contains(['.', '/']) => {
+            Some(format!("--output {value} says where the config file goes"))
+        }
+        "--tail" if value.eq_ignore_ascii_case("all") || value.starts_with('-') => {
+            Some(habits::ALL_LINES.into())
+        }
+        _ => None,
+    }
 }
 
 /// For a `run` whose command has no `--` before it, and others that pass arguments on.
@@ -194,12 +231,12 @@ mod tests {
     #[test]
     fn no_word_is_a_command_of_testbeds_own() {
         let cli = Cli::command();
-        for word in SUBCOMMANDS.iter().flat_map(|(words, _)| *words) {
+        for word in SUBCOMMANDS.iter().flat_map(|(words, ..)| *words) {
             assert!(cli.find_subcommand(word).is_none(), "{word}");
         }
-        for (_, here) in SUBCOMMANDS {
+        for (_, here, _) in SUBCOMMANDS {
             let name = here.split_whitespace().nth(1).expect("a command");
-            assert!(cli.find_subcommand(name).is_some(), "{here}");
+            assert!(name == "--version" || cli.find_subcommand(name).is_some(), "{here}");
         }
     }
 }

@@ -6,10 +6,12 @@
 //! that a new one needs one line in the table. [`reach`] is what a file may not do where it comes with a
 //! change that nobody has looked at.
 
+mod compose;
 mod databases;
 mod env;
 pub mod fill;
 pub mod find;
+mod habits;
 pub mod keys;
 mod meant;
 mod parameters;
@@ -17,6 +19,7 @@ pub mod reach;
 pub mod read;
 
 use crate::cli::Cli;
+use crate::manifest::render::Places;
 use crate::output::Chosen;
 
 /// What a file says, checked.
@@ -38,6 +41,8 @@ pub struct Settings {
     pub env: Vec<String>,
     /// What it says of presets, as `--preset` takes it.
     pub presets: Vec<Chosen>,
+    /// Where it says what may turn out to be wrong later on.
+    pub places: Places,
 }
 
 /// The command line with a project's settings below it.

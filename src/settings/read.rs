@@ -8,7 +8,7 @@ use clap::{Arg, Command};
 
 use super::keys::{self, FLAGS, below};
 use super::parameters::Parameter;
-use super::{Settings, databases, env};
+use super::{Settings, compose, databases, env};
 use crate::engine::Engine;
 use crate::failure::{Advise, Exit};
 use crate::manifest::builtin::With;
@@ -31,10 +31,16 @@ pub fn read(file: &str, text: &str, folder: &Path, cli: &Command) -> anyhow::Res
         .exit(Exit::Usage);
     }
     let mut settings = Settings::default();
-    for entry in root.entries() {
+    // Whoever has copied a compose file is told that first.
+    let (copied, own): (Vec<_>, Vec<_>) =
+        root.entries().iter().partition(|entry| compose::is_services(&entry.key));
+    for entry in copied.into_iter().chain(own) {
         take(&mut settings, entry, folder, cli)
             .map_err(|(line, error)| error.context(format!("{file}:{line}")))
             .exit(Exit::Usage)?;
+    }
+    for place in settings.places.values_mut() {
+        place.insert_str(0, &format!("{file}:"));
     }
     Ok(settings)
 }
@@ -48,9 +54,13 @@ fn take(settings: &mut Settings, entry: &Entry, folder: &Path, cli: &Command) ->
         "databases" => {
             for asked in databases::read(node, folder)? {
                 let name = &asked.with.name;
-                settings
-                    .database_params
-                    .extend(asked.params.iter().map(|(key, value)| format!("{name}.{key}={value}")));
+                settings.places.insert(name.clone(), format!("{}: databases.{name}", asked.line));
+                for (key, value, line) in &asked.params {
+                    settings.database_params.push(format!("{name}.{key}={value}"));
+                    // What `params` says counts for more.
+                    let place = settings.places.entry(format!("{name}.{key}"));
+                    place.or_insert_with(|| format!("{line}: databases.{name}.{key}"));
+                }
                 settings.with.push(asked.text);
             }
         }
@@ -61,9 +71,13 @@ fn take(settings: &mut Settings, entry: &Entry, folder: &Path, cli: &Command) ->
             }
         }
         "manifest" => {
-            settings.manifests.extend(texts(entry)?.into_iter().map(|(_, text)| below(folder, &text)));
+            for (line, text) in texts(entry)? {
+                let path = below(folder, &text);
+                settings.places.insert(path.clone(), format!("{line}: manifest"));
+                settings.manifests.push(path);
+            }
         }
-        "params" => params(&mut settings.params, "", node, entry.line)?,
+        "params" => params(settings, "", node, entry.line)?,
         "connargs" => connargs(&mut settings.connargs, node, entry.line)?,
         "env" => env::read(settings, node, entry.line)?,
         name => {
@@ -75,6 +89,7 @@ fn take(settings: &mut Settings, entry: &Entry, folder: &Path, cli: &Command) ->
                 .of(&text)
                 .map(|(start, path)| format!("{start}{}", below(folder, path)))
                 .unwrap_or(text);
+            settings.places.insert(format!("--{name}"), entry.line.to_string());
             settings.values.push((key, text));
         }
     }
@@ -91,7 +106,9 @@ fn unknown(entry: &Entry, cli: &Command) -> anyhow::Error {
             let image = tag.filter(|image| With::read(image).is_ok()).unwrap_or_else(|| engine.to_string());
             ("a database", format!("databases:\n  orders:\n    use: {image}"))
         }
-        _ => return keys::unknown(key, &keys::known(cli)),
+        _ => {
+            return compose::unknown(key, false).unwrap_or_else(|| keys::unknown(key, &keys::known(cli)));
+        }
     };
     anyhow!("{key:?} is {what}, and belongs below databases").detail(format!("For example:\n\n{example}"))
 }
@@ -143,7 +160,7 @@ fn wrong_value(key: &str, text: &str, error: &clap::Error) -> anyhow::Error {
 }
 
 /// `params`: names to texts, in groups if need be.
-fn params(into: &mut Vec<String>, group: &str, node: &Node, line: usize) -> Result<(), Located> {
+fn params(into: &mut Settings, group: &str, node: &Node, line: usize) -> Result<(), Located> {
     let Content::Map(entries) = &node.content else {
         return Err((line, anyhow!("params is {}; write NAME: VALUE for each", node.kind())));
     };
@@ -158,7 +175,8 @@ fn params(into: &mut Vec<String>, group: &str, node: &Node, line: usize) -> Resu
         match &entry.value.content {
             Content::Map(_) => params(into, &format!("{name}."), &entry.value, entry.line)?,
             Content::Scalar { text, .. } => {
-                add(into, &name, text).map_err(|error| here(error.context("params")))?;
+                add(&mut into.params, &name, text).map_err(|error| here(error.context("params")))?;
+                into.places.insert(name.clone(), format!("{}: params.{name}", entry.line));
             }
             _ => return Err(here(anyhow!("params.{name} is {}; write a text", entry.value.kind()))),
         }

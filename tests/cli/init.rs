@@ -302,3 +302,34 @@ fn a_config_file_that_git_would_take_in_is_told_of() {
     folder.file("a b/.gitignore", "testing-databases.json\n");
     let _ = init(&[]).keeps("git does not ignore");
 }
+
+#[test]
+fn the_next_step_names_a_file_that_is_not_found_by_itself() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path().join("a b")).unwrap();
+    let next = |args: &[&str], typed: &str, file: &str| {
+        folder
+            .call(&[&["init", "--with", "postgres"], args].concat())
+            .ok()
+            .says(&format!("next: testbed run {typed}-- your test command\n"));
+        assert!(folder.read(file).contains(&format!("# Next: testbed run {typed}-- your test command\n")));
+    };
+    next(&[], "", "testbed.yaml");
+    next(&["--output", "x.yaml"], "--settings x.yaml ", "x.yaml");
+    next(&["a b"], "--settings 'a b/testbed.yaml' ", "a b/testbed.yaml");
+}
+
+/// Quiet is for those who read what goes wrong, and nothing else.
+#[test]
+fn quiet_keeps_to_what_is_wrong() {
+    let folder = project();
+    folder.file("docker-compose.yml", &COMPOSE.replace("./init", "./nowhere"));
+    let loud = folder.call(&["init", "--print"]).ok();
+    let _ = loud.says("note: docker-compose.yml:5: service db: no set-up script is at nowhere");
+    let quiet = folder.call(&["init", "--print", "--quiet"]).ok();
+    assert_eq!(quiet.stderr, "", "{}", quiet.transcript());
+    folder.file("docker-compose.yml", "services: [\n");
+    let quiet = folder.call(&["init", "--print", "--quiet"]).ok();
+    assert!(quiet.stderr.contains("warning: docker-compose.yml:2: not valid YAML"), "{}", quiet.transcript());
+    assert_eq!(quiet.stderr.lines().count(), 1, "{}", quiet.transcript());
+}

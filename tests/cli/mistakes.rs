@@ -35,6 +35,11 @@ attach -t
 connect -c x
 logs -f orders
 logs --tail x
+logs --tail=all
+logs --tail -1
+logs --since 5m
+logs --timestamps
+logs -c orders
 logs -n 5
 logs -n5 orders
 restart
@@ -59,6 +64,24 @@ statsu
 histroy
 lokc
 comletions bash
+version
+port orders
+config
+describe orders
+inspect
+port-forward
+cp schema.sql orders
+create
+apply -f databases.yaml
+top
+events
+pause
+reset
+dump
+restore
+new
+test
+build
 
 up
 up --wiht postgres
@@ -155,6 +178,31 @@ up --settings engine.yaml
 up --settings names.yaml
 up --settings key.yaml
 up --settings typo.yaml
+up --settings compose.yaml
+up --settings environment.yaml
+up --settings service.yaml
+up --settings volumes.yaml
+up --settings health.yaml
+up --settings script.yaml
+up --settings files.yaml
+up --settings params.yaml
+up --settings manifest.yaml
+up --settings format.yaml
+up --settings further.yaml
+up --settings fields.yaml
+up orders
+up postgres
+up -d
+up --detach
+up --wait
+up --build
+up --scale orders=2
+up --rm
+up -e K=V --with sqlite
+up --force-recreate
+up --exit-code-from tests
+up --volume ./init:/docker-entrypoint-initdb.d
+up --dry-run
 render --port 5433
 
 run
@@ -170,12 +218,26 @@ run --with sqlite -- no-such-program
 run --with sqlite -- ./folder
 run --with sqlite -- ./text.txt
 run --with sqlite sh -c true
+run --rm --with sqlite -- true
+run -it --with sqlite -- true
+run -e K=V --with sqlite -- true
+run orders -- true
 
+exec -it orders psql
+exec -T orders -- true
+exec -e K=V -- true
+exec -u postgres orders -- psql
+exec -w /tmp -- true
+connect -it orders
 down orders
 down --run-id
 down --run-id Orders
 down --all
 down --force
+down -t 10
+down --volumes
+down --remove-orphans
+down --wait
 down --timeout soon
 down --grace-period -1
 
@@ -183,6 +245,9 @@ status orders
 status -o yaml
 status --run-id Orders
 gc --older-than 1d
+gc --force
+status --watch
+status --all
 gc -A
 gc --pipeline-runs
 gc --grace soon
@@ -213,6 +278,7 @@ lock run orders
 lock run orders true
 lock release
 init --force x
+init -f
 completions
 completions tcsh
 init mine
@@ -233,6 +299,30 @@ fn each_mistake_is_told_with_the_way_out() {
     folder.file("names.yaml", "databases: [shop, audit]\n");
     folder.file("key.yaml", "databases: {orders: {use: postgres, seed: schema.sql}}\n");
     folder.file("typo.yaml", "timout: 5m\n");
+    folder.file("compose.yaml", "version: '3.8'\nservices: {db: {image: 'postgres:17'}}\n");
+    folder.file("environment.yaml", "with: postgres\nenvironment: {DB_NAME: '{{ postgres.database }}'}\n");
+    folder.file(
+        "service.yaml",
+        "databases:\n  orders:\n    use: postgres\n    environment: {POSTGRES_DB: shop}\n",
+    );
+    folder.file(
+        "volumes.yaml",
+        "databases:\n  orders:\n    use: postgres\n    volumes: [./init:/docker-entrypoint-initdb.d]\n",
+    );
+    folder.file(
+        "health.yaml",
+        "databases:\n  orders:\n    use: postgres\n    healthcheck: {test: pg_isready}\n",
+    );
+    folder.file("script.yaml", "databases:\n  orders:\n    use: postgres\n    init: [nowhere.sql]\n");
+    folder.file("files.yaml", "databases:\n  orders:\n    use: postgres\n    seed: {files: nowhere.sql}\n");
+    folder.file("params.yaml", "with: postgres=orders\nparams:\n  orders:\n    init: nowhere.sql\n");
+    folder.file("manifest.yaml", "# Ours.\nmanifest: [nowhere.yaml]\n");
+    folder.file("format.yaml", "with: sqlite\nformat: tera:nowhere.tera\n");
+    folder.file(
+        "further.yaml",
+        "databases: {orders: {use: postgres, databases: [audit]}}\nenv: {AUDIT: '{{ orders.audit.url }}'}\n",
+    );
+    folder.file("fields.yaml", "with: postgres=orders\nenv: {URL: '{{ orders.urll }}'}\n");
     std::fs::create_dir(folder.path().join("mine")).expect("a folder");
     folder.file("mine/testbed.yaml", "with: postgres\n");
     folder.file("mine/compose.yaml", "services: {db: {image: 'postgres:17'}}\n");

@@ -385,19 +385,19 @@ fn what_is_in_a_server_is_checked_where_it_stands() {
         ),
         (
             "databases: {a: {use: postgres@5433, port: 5434}}\n",
-            "error: --with a: it is to have the port 5433, and the parameter port says 5434",
+            "error: testbed.yaml:1: databases.a: it is to have the port 5433, and the parameter port says 5434",
         ),
         (
             "databases: {a: {use: mysql, extensions: [vector]}}\n",
-            "error: --with a: the extension vector: mysql has no extensions",
+            "error: testbed.yaml:1: databases.a: the extension vector: mysql has no extensions",
         ),
         (
             "databases: {a: {use: postgres, databases: [test]}}\n",
-            "error: --with a: the parameter databases: test is made anyway",
+            "error: testbed.yaml:1: databases.a: the parameter databases: test is made anyway",
         ),
         (
             "databases: {a: {use: postgres, init: [no-such.sql]}}\n",
-            "error: --with a: the parameter a.init: reading the set-up script no-such.sql: No such file",
+            "error: testbed.yaml:1: databases.a.init: reading the set-up script no-such.sql: No such file",
         ),
     ] {
         project(text).call(&["up"]).fails(2).says(message);

@@ -42,7 +42,7 @@ fn up_again_is_the_same_run_and_new_databases_join_it() {
         .call(&changed)
         .fails(2)
         .says("was asked for otherwise: ")
-        .says("was asked for otherwise: postgres\n")
+        .says("was asked for otherwise: postgres (user is new)\n")
         .says("remove it first: testbed down");
     both.iter().for_each(|database| database.assert_takes_logins());
 
@@ -128,11 +128,7 @@ fn all_runs_of_a_folder_go_down_together_also_from_below() {
     let local = Local::new();
     local.file("testbed.yaml", "with: postgres\n");
     std::fs::create_dir_all(local.path().join("a/b")).unwrap();
-    let below = |args: &[&str]| {
-        let mut command = local.command(args);
-        command.current_dir(local.path().join("a/b"));
-        Called::new(args, command.output().unwrap())
-    };
+    let below = |args: &[&str]| local.call_in("a/b", args);
     let above = local.call(&["up"]).ok();
     let _ = below(&["up", "--output", "-"]).ok().says("are up already");
     local.call(&["up", "--run-id", "mine", "--output", "-"]).ok();
@@ -140,10 +136,7 @@ fn all_runs_of_a_folder_go_down_together_also_from_below() {
     let _ = down.says("run mine is gone");
     // A clean-up may be called twice, but a run that nothing is known of is no run.
     let again = below(&["down"]).ok();
-    assert_eq!(
-        again.story(),
-        ["no run is up in this folder: nothing to do (--run-id removes one of another folder)"]
-    );
+    assert_eq!(again.story(), ["no run is up in this folder: nothing to do"]);
     below(&["down", "--run-id", "nowhere"]).fails(1).says("nothing is known of run nowhere");
     local.assert_nothing_left();
 }
@@ -162,7 +155,7 @@ fn another_version_is_another_database_and_told_before_anything_starts() {
             };
             called
                 .fails(2)
-                .says("error: run mine is there already, and was asked for otherwise: postgres\n")
+                .says("error: run mine is there already, and was asked for otherwise: postgres (the version has changed)\n")
                 .says("remove it first: testbed down --run-id mine")
                 .keeps("preparing");
         }
@@ -345,6 +338,127 @@ fn exec_and_env_know_the_projects_names_and_env_chooses_no_run() {
     assert_eq!(told.stdout, "test\n");
     let text = local.call(&["env"]).ok().stdout;
     assert!(text.contains("export DB_NAME='test'") && !text.contains("TESTBED_RUN_ID"), "{text}");
+    local.call(&["down"]).ok();
+    local.assert_nothing_left();
+}
+
+#[test]
+fn what_was_asked_for_otherwise_is_named_as_the_project_names_it() {
+    let local = Local::new();
+    local.file("schema.sql", "CREATE TABLE orders (id integer);\n");
+    local.file("data.sql", "INSERT INTO orders VALUES (1);\n");
+    let asked = |more: &str| {
+        local.file("testbed.yaml", &format!("databases:\n  orders:\n    use: postgres\n    {more}\n"));
+        local.call(&["up"])
+    };
+    let both = "init: [schema.sql, data.sql]";
+    let _ = asked(both).ok();
+    let refused = |more: &str, told: &str| {
+        let _ = asked(more)
+            .fails(2)
+            .keeps("ConfigMap")
+            .keeps("Service")
+            .says(&format!("and was asked for otherwise: {told}\n"))
+            .says("remove it first: testbed down --run-id ");
+    };
+    local.file("data.sql", "INSERT INTO orders VALUES (2);\n");
+    refused(both, "orders (data.sql has changed)");
+    local.file("data.sql", "INSERT INTO orders VALUES (1);\n");
+    refused("init: [schema.sql]", "orders (data.sql is gone)");
+    refused("init: schema.sql\n    port: 54399", "orders (port is new, data.sql is gone)");
+    refused("image: postgis/postgis:17-3.5", "orders (image is new, data.sql is gone, schema.sql is gone)");
+    refused("init: [schema.sql, data.sql]\n    databases: [audit]", "orders (databases is new)");
+    let _ = asked(both).ok().says("its databases are up already");
+    local.call(&["down"]).ok();
+    local.assert_nothing_left();
+}
+
+/// Letters that no id may be are those of an id all the same.
+#[test]
+fn too_few_letters_of_an_id_lead_to_the_whole_one() {
+    let local = Local::new();
+    local.call(&["up", "--with", "sqlite", "--output", "-", "--run-id", "nightly"]).ok();
+    for command in
+        [&["connect"][..], &["logs"], &["env"], &["exec", "--", "true"], &["restart"], &["status"], &["down"]]
+    {
+        for letters in ["n", "ni"] {
+            let args = [&command[..1], &["--run-id", letters], &command[1..]].concat();
+            let called = local.call(&args).keeps("YAML");
+            assert_ne!(called.code, Some(0), "{}", called.transcript());
+            called.says("nightly");
+        }
+    }
+    local.call(&["down"]).ok();
+    local.assert_nothing_left();
+}
+
+#[test]
+fn where_the_folder_has_no_run_those_of_others_are_named_also_of_one_that_was_renamed() {
+    let local = Local::new();
+    let nothing = local.call(&["down"]).ok().says("no run is up in this folder: nothing to do\n");
+    let _ = nothing.keeps("--run-id");
+    let _ = local.call(&["env"]).fails(2).says("hint: testbed up makes one\n").keeps("--run-id");
+    let at = |name: &str| local.path().canonicalize().unwrap().join(name).display().to_string();
+    for name in ["old", "other"] {
+        std::fs::create_dir(local.path().join(name)).unwrap();
+        local.file(&format!("{name}/testbed.yaml"), "with: sqlite\n");
+        local.call_in(name, &["up", "--run-id", &format!("of-{name}")]).ok();
+    }
+    std::fs::rename(local.path().join("old"), local.path().join("new")).unwrap();
+    let others = format!("of-other of {}; of-old of {}, which is gone\n", at("other"), at("old"));
+    let down = local.call_in("new", &["down"]).ok().says("no run is up in this folder: nothing to do");
+    let _ = down.says(&format!("--run-id removes one of another folder: {others}"));
+    let exec = local.call_in("new", &["exec", "--", "true"]).fails(2).says("no run is up in this folder");
+    let _ = exec.says(&format!("--run-id takes one of another folder: {others}"));
+    let _ = local.call_in("new", &["env", "--run-id", "of-old"]).ok();
+    for run in ["of-old", "of-other"] {
+        local.call(&["down", "--run-id", run]).ok();
+    }
+    local.assert_nothing_left();
+}
+
+/// It would wait for itself.
+#[test]
+fn testbed_within_the_command_of_a_run_is_told_whose_command_it_is() {
+    let local = Local::new();
+    for inner in ["up --with sqlite", "run --with sqlite -- true"] {
+        let script = format!("{} {inner}", crate::support::binary());
+        let run = ["run", "--with", "sqlite", "--run-id", "r", "--", "sh", "-c", &script];
+        let called = local.call(&run).ends(1).keeps("wait for it");
+        called.says("run r is up for this command").says("another run is made with --run-id NAME");
+    }
+    let script = format!(
+        "{0} up --with sqlite --run-id own --output - && {0} down --run-id own",
+        crate::support::binary()
+    );
+    let run = ["run", "--with", "sqlite", "--run-id", "r", "--", "sh", "-c", &script];
+    let _ = local.call(&run).ok();
+    local.assert_nothing_left();
+}
+
+#[test]
+fn status_has_a_row_for_each_database() {
+    let local = Local::new();
+    local
+        .file("testbed.yaml", "databases:\n  orders: {use: postgres, databases: [audit]}\n  cache: sqlite\n");
+    local.call(&["up", "--run-id", "r"]).ok();
+    let status = local.call(&["status", "-o", "json"]).ok();
+    let rows: Vec<Value> = serde_json::from_str(&status.stdout).unwrap();
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| ["name", "engine", "database", "state"].map(|key| row[key].as_str().unwrap_or("null")))
+        .collect();
+    let expected = [
+        ["orders", "postgres", "test", "Running"],
+        ["orders-audit", "postgres", "audit", "Running"],
+        ["cache", "sqlite", ":memory:", "Running"],
+    ];
+    assert_eq!(told, expected, "{}", status.stdout);
+    assert_eq!((&rows[0]["address"], &rows[2]["address"]), (&rows[1]["address"], &"-".into()));
+    assert_eq!(rows[0]["process"], rows[1]["process"]);
+    assert!(rows[2]["process"].is_null() && !rows[1]["ready"].is_null());
+    let table = local.call(&["status"]).ok().stdout;
+    assert_eq!(table.lines().count(), 4, "{table}");
     local.call(&["down"]).ok();
     local.assert_nothing_left();
 }

@@ -52,6 +52,13 @@ impl Local {
         (called, self.databases("testing-databases.json"))
     }
 
+    /// A call from a folder below.
+    pub fn call_in(&self, folder: &str, args: &[&str]) -> Called {
+        let mut command = self.command(args);
+        command.current_dir(self.path().join(folder));
+        Called::new(args, command.output().expect("testbed"))
+    }
+
     /// What a config file says.
     pub fn databases(&self, name: &str) -> Vec<Database> {
         read_config(&self.read(name))

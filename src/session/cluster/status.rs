@@ -6,6 +6,7 @@ use crate::cli::Status;
 use crate::database::discover::discover_workloads;
 use crate::database::service::selects;
 use crate::database::{Data, Workload};
+use crate::output::{Entry, Model};
 use crate::progress::Progress;
 use crate::registry::{Record, Registry};
 use crate::run_id::RunId;
@@ -50,15 +51,17 @@ fn rows_of(id: &str, run: &Run, noted: Option<&Record>) -> Vec<Row> {
             discover_workloads(vec![Workload::from_pod(pod)], &run.services, &run_id, &Data::default());
         let databases = found.map(|found| found.databases).unwrap_or_default();
         for database in &databases {
-            rows.push(Row {
-                name: database.name.clone(),
+            // With the further ones of its server.
+            let entry = Entry::Server(database, &database.host, database.port);
+            rows.extend(Model::new(&run_id, &[entry], &[], None).databases.into_iter().map(|one| Row {
+                name: one.name,
                 engine: database.engine.to_string(),
                 address: format!("{}:{}", database.host, database.port),
-                database: database.login.database.clone(),
-                user: Some(database.login.user.clone()),
+                database: one.database,
+                user: one.user,
                 ready: proof(pod, &database.container, noted),
                 ..plain(id, pod)
-            });
+            }));
         }
         if databases.is_empty() {
             rows.push(plain(id, pod));

@@ -24,8 +24,9 @@ use crate::deadline;
 use crate::failure::{Advise, usage};
 use crate::files;
 use crate::history::record::{Database, Moment, What};
-use crate::manifest::setup;
+use crate::manifest::seed::{self, Part};
 use crate::manifest::stamp::HASH_ANNOTATION;
+use crate::manifest::{Object, setup};
 use crate::output::Model;
 use crate::ports;
 use crate::process::{self, Process};
@@ -443,30 +444,50 @@ impl Servers {
 /// Refuses to take what an earlier `up` has made for what is asked for now, where that is not the same.
 fn check_same(record: &Record, plan: &Plan, objects: &BTreeMap<String, String>) -> anyhow::Result<()> {
     let Some(local) = record.local() else { return Ok(()) };
-    let is_changed =
-        |(label, hash): &(&String, &String)| local.objects.get(*label).is_some_and(|noted| noted != *hash);
-    let named = |label: &str| {
-        let mut databases = plan.discovery.databases.iter();
-        let found = databases.find(|database| database.workload == label.replacen(' ', "/", 1));
-        found.map_or_else(|| label.to_owned(), |database| database.name.clone())
+    let is_changed = |object: &&Object| {
+        let label = object.label();
+        local.objects.get(&label).is_some_and(|noted| Some(noted) != objects.get(&label))
     };
-    let mut changed: Vec<String> = objects.iter().filter(is_changed).map(|(label, _)| named(label)).collect();
-    for database in &plan.discovery.databases {
-        let noted = local.servers.iter().find(|server| server.name == database.name);
+    let databases = &plan.discovery.databases;
+    let named = |object: &Object| {
+        let workload = object.label().replacen(' ', "/", 1);
+        let database = databases.iter().find(|database| database.workload == workload);
+        let built_in = object.origin.file.strip_prefix("--with ");
+        let name = database.map(|database| database.name.as_str()).or(built_in);
+        name.map_or_else(|| format!("{} of {}", object.label(), object.origin.file), str::to_owned)
+    };
+    // Each once, with what differs where that is known.
+    let mut changed: Vec<(String, Vec<String>)> = Vec::new();
+    let mut tell = |name: String, what: Option<&str>| {
+        let at = changed.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
+            changed.push((name, Vec::new()));
+            changed.len() - 1
+        });
+        changed[at].1.extend(what.map(str::to_owned));
+    };
+    plan.objects.iter().filter(is_changed).for_each(|object| tell(named(object), None));
+    for database in databases {
+        let Some(noted) = local.servers.iter().find(|server| server.name == database.name) else { continue };
         let seed = seed_of(&database.name);
-        if noted.is_some() && local.objects.get(&seed) != objects.get(&seed) {
-            changed.retain(|label| *label != seed);
-            changed.push(format!("{} (its seed)", database.name));
+        if local.objects.get(&seed) != objects.get(&seed) {
+            tell(database.name.clone(), Some("its seed"));
         }
-        if noted.is_some_and(|server| server.engine != database.engine.name())
-            && !changed.contains(&database.name)
-        {
-            changed.push(database.name.clone());
+        if noted.engine != database.engine.name() {
+            tell(database.name.clone(), None);
         }
     }
     if changed.is_empty() {
         return Ok(());
     }
+    let told = changed.into_iter().map(|(name, mut what)| {
+        let before = parts(&local.objects, &name);
+        // An older testbed has noted none.
+        if !before.is_empty() {
+            what.splice(0..0, seed::differences(&before, &parts(objects, &name)));
+        }
+        if what.is_empty() { name } else { format!("{name} ({})", what.join(", ")) }
+    });
+    let changed: Vec<String> = told.collect();
     let run_id = &plan.run_id;
     Err(usage(format!("run {run_id} is there already, and was asked for otherwise: {}", changed.join(", "))))
         .hint(format!("remove it first: testbed down --run-id {run_id}"))
@@ -542,13 +563,29 @@ fn seed_of(name: &str) -> String {
     format!("Seed {name}")
 }
 
-/// The hashes of a plan's objects and seeds, by kind and name. They pass over passwords that were made up.
+/// The same for one of its other parts, and for all of them without `what`.
+fn part_of(name: &str, what: &str) -> String {
+    format!("Part {name} {what}")
+}
+
+/// The parts of a database that are noted beside the objects.
+fn parts(objects: &BTreeMap<String, String>, name: &str) -> Vec<Part> {
+    let beginning = part_of(name, "");
+    let part = |(label, value): (&String, &String)| Some(Part::new(label.strip_prefix(&beginning)?, value));
+    objects.iter().filter_map(part).collect()
+}
+
+/// The hashes of a plan's objects and seeds, by kind and name, and the parts of its built-in databases. They pass
+/// over passwords that were made up.
 fn objects(plan: &Plan) -> BTreeMap<String, String> {
-    let hash = |object: &crate::manifest::Object| {
+    let hash = |object: &Object| {
         let annotations = object.metadata("annotations");
         let hash = annotations.and_then(|annotations| annotations.get(HASH_ANNOTATION)?.as_str());
         (object.label(), hash.unwrap_or_default().to_owned())
     };
     let seed = |(name, asked): (&String, &setup::Asked)| Some((seed_of(name), asked.seed.as_ref()?.id()));
-    plan.objects.iter().map(hash).chain(plan.asked.iter().filter_map(seed)).collect()
+    let parts = plan.asked.iter().flat_map(|(name, asked)| {
+        asked.parts.iter().map(|part| (part_of(name, &part.what), part.value.clone()))
+    });
+    plan.objects.iter().map(hash).chain(plan.asked.iter().filter_map(seed)).chain(parts).collect()
 }

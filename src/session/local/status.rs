@@ -1,5 +1,6 @@
 //! The runs of this machine as rows of `testbed status`.
 
+use crate::process::Process;
 use crate::registry::{Phase, Record, Registry, Server, Unreadable};
 use crate::run_id::RunId;
 use crate::session::status::Row;
@@ -18,18 +19,35 @@ pub(crate) fn rows(
 
 fn rows_of(record: &Record) -> Vec<Row> {
     let Some(local) = record.local() else { return Vec::new() };
-    if local.servers.is_empty() {
+    let mut rows: Vec<Row> = local.servers.iter().map(|server| row(record, server)).collect();
+    for database in &record.databases {
+        let server = local.servers.iter().find(|server| Some(server.port) == database.port);
+        let of_server = server.map(|server| row(record, server)).filter(|_| database.is_further);
         // SQLite needs no server.
+        let of_none = database.port.is_none().then(|| Row {
+            engine: database.engine.to_owned(),
+            state: if record.phase == Phase::Stopping { "Terminating" } else { "Running" }.to_owned(),
+            ..plain(record)
+        });
+        rows.extend(of_server.or(of_none).map(|row| Row {
+            name: database.name.clone(),
+            user: database.user.clone(),
+            database: database.database.clone(),
+            ..row
+        }));
+    }
+    if rows.is_empty() {
         let state = if local.logs.is_empty() && record.phase == Phase::Up {
             "Running"
-        } else if record.owner.is_some_and(crate::process::Process::is_alive) {
+        } else if record.owner.is_some_and(Process::is_alive) {
             "Starting"
         } else {
             "Failed"
         };
         return vec![Row { state: state.to_owned(), ..plain(record) }];
     }
-    local.servers.iter().map(|server| row(record, server)).collect()
+    rows.sort_by_key(|row| record.databases.iter().position(|one| one.name == row.name));
+    rows
 }
 
 fn row(record: &Record, server: &Server) -> Row {
