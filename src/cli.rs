@@ -29,7 +29,7 @@ pub use history::{
     Asking, History, HistoryFormat, HistoryList, HistoryLogs, HistoryPrune, HistoryReport, HistoryShow,
     Wanted,
 };
-pub use running::{Attach, Connect, Env, Exec, Logs, LogsFormat, Restart, Which};
+pub use running::{Attach, Connect, Env, Exec, Logs, LogsFormat, Restart, Restore, Which};
 
 /// The headings under which the help shows flags. Those of clusters and of Tekton are left out of `-h` where no
 /// cluster is in play.
@@ -51,7 +51,7 @@ Exit codes:
   4 can never become ready   5 teardown incomplete   6 lock not acquired
   7 lock lost   130/143 interrupted";
 
-/// Real, throw-away databases for integration tests: up fast, ready means ready, leave no trace.
+/// Real throw-away databases for tests: up fast, ready means ready, leave no trace.
 #[derive(Debug, Parser)]
 #[command(name = "testbed", version, after_help = EXAMPLES, max_term_width = 110)]
 pub struct Cli {
@@ -182,6 +182,9 @@ pub enum Command {
     /// Restart a database's server, with its data
     #[command(after_help = running::RESTART_EXAMPLES)]
     Restart(Restart),
+    /// Put a database back to what it was when `up` had made it
+    #[command(after_help = running::RESTORE_EXAMPLES)]
+    Restore(Restore),
     /// Remove a run and wait until all of it is gone
     #[command(after_help = DOWN_EXAMPLES)]
     Down(Down),

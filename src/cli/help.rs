@@ -8,7 +8,7 @@ use super::{CLUSTER, GLOBAL};
 /// The commands by what somebody wants to do. One that is in no group is shown below them.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Databases for tests", &["run", "up", "seed", "down", "status", "init"]),
-    ("A run that is up", &["exec", "connect", "env", "logs", "attach", "restart"]),
+    ("A run that is up", &["exec", "connect", "env", "logs", "attach", "restart", "restore"]),
     ("When something went wrong", &["history", "doctor", "gc"]),
     ("Servers and objects of your own", &["wait", "render", "lock"]),
     ("Your shell", &["completions", "man"]),

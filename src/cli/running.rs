@@ -213,3 +213,31 @@ pub struct Restart {
     #[command(flatten)]
     pub archiving: Archiving,
 }
+
+pub(super) const RESTORE_EXAMPLES: &str = "\
+Examples:
+  testbed restore orders                  empty, or with its seed and scripts
+  testbed restore                         where the run has one database only
+
+All of the server's databases become what they were when `up` had made them:
+with the seed and the set-up scripts of then, whatever has become of the files.
+Port and logins stay. Whoever is connected is ended. The new data is made beside
+the server, which goes on until it is whole. It is for databases of this machine.";
+
+/// `testbed restore`
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The database [default: the only one]
+    #[arg(value_name = "DATABASE")]
+    pub database: Option<String>,
+
+    #[command(flatten)]
+    pub which: Which,
+
+    /// How long it may take until the server is ready again
+    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "2m", value_parser = deadline::parse)]
+    pub timeout: Duration,
+
+    #[command(flatten)]
+    pub archiving: Archiving,
+}

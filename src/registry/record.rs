@@ -139,6 +139,9 @@ pub struct Server {
     pub start: Option<Start>,
     #[serde(default)]
     pub restarts: Vec<Restart>,
+    /// The command that has stopped it, until it has started it again: one that was killed in between has not.
+    #[serde(default)]
+    pub stopped_by: Option<String>,
 }
 
 /// A server's program and arguments, without what is for its first start alone.

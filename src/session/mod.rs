@@ -1,6 +1,6 @@
 //! The life of a run: [`up()`] and [`run()`] make one, [`down()`] and [`gc()`] remove it, [`status()`] tells
-//! of it. [`exec()`], [`connect_client()`], [`attach()`], [`env()`] and [`logs()`] use one that is up, and [`restart()`] restarts a
-//! server of it.
+//! of it. [`exec()`], [`connect_client()`], [`attach()`], [`env()`] and [`logs()`] use one that is up, [`restart()`] restarts a
+//! server of it, and [`restore()`] puts its data back.
 //!
 //! A run of this machine and one of a cluster go the same way. What differs between the two is a [`Backend`],
 //! and the flows know no more of it.
@@ -24,6 +24,7 @@ pub(crate) mod plan;
 pub(crate) mod program;
 mod reached;
 mod restart;
+mod restore;
 mod run;
 mod seed;
 mod signals;
@@ -50,6 +51,7 @@ pub(crate) use self::gc::gc;
 pub(crate) use self::logs::logs;
 use self::plan::Plan;
 pub(crate) use self::restart::restart;
+pub(crate) use self::restore::restore;
 pub(crate) use self::run::run;
 pub(crate) use self::seed::seed;
 pub use self::signals::survive_limits_on_files;

@@ -107,6 +107,26 @@ impl Standing {
         found.cloned().ok_or_else(|| self.has_no(name))
     }
 
+    /// The same for what is done to a server of this machine.
+    ///
+    /// # Errors
+    /// As for [`Standing::one`]; a usage error about what is no such server.
+    pub(super) fn server_here(&self, wanted: Option<&str>, command: &str) -> anyhow::Result<Connection> {
+        let database = self.one(wanted, command)?;
+        let (name, run_id) = (&database.name, &self.record.run_id);
+        if let Some(location) = self.record.location() {
+            return Err(usage(format!(
+                "testbed {command} is for databases of this machine, and run {run_id} is in namespace {} of a cluster",
+                location.namespace
+            )))
+            .hint("make a run on this machine: testbed up --runtime local");
+        }
+        if database.host.is_none() {
+            return Err(usage(format!("{name} is {}, in memory: testbed {command} is for servers", database.engine)));
+        }
+        Ok(database)
+    }
+
     fn has_no(&self, name: &str) -> anyhow::Error {
         let names: Vec<&str> = self.record.databases.iter().map(|one| one.name.as_str()).collect();
         usage(format!("run {} has no database {name}", self.record.run_id))
@@ -122,6 +142,10 @@ impl Standing {
             return Ok(());
         }
         let (name, run_id) = (&server.name, &self.record.run_id);
+        if let Some(command) = &server.stopped_by {
+            return Err(anyhow!("a testbed {command} has stopped the server of {name} in run {run_id}, and has not started it again"))
+                .hint(format!("if it is not at work any more: testbed restart {name} --run-id {run_id} starts it, with the data of before or of after"));
+        }
         Err(anyhow!("the server of {name} in run {run_id} has ended"))
             .hint(format!("testbed logs {name} --run-id {run_id} tells why; testbed restart {name} --run-id {run_id} starts it again"))
     }

@@ -36,6 +36,7 @@ mod privileges;
 mod readers;
 mod records;
 mod restarts;
+mod restores;
 mod results;
 mod run;
 mod screens;

@@ -60,7 +60,7 @@ impl fmt::Display for Version {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installed {
     /// What it is: MySQL, MariaDB or PostgreSQL.
     pub engine: Engine,

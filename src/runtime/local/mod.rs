@@ -8,6 +8,8 @@
 
 pub mod account;
 pub mod area;
+pub mod as_made;
+pub mod aside;
 mod beneath;
 mod copy;
 mod extensions;

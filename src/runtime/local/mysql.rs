@@ -14,7 +14,7 @@ use super::find::Installed;
 use super::planned::Planned;
 use super::prepared::{Placed, Stage};
 use super::program::{Setting, argument};
-use super::sealed::{Sealed, Sealing};
+use super::sealed::Sealing;
 use super::tls;
 use crate::database::{Engine, Login};
 use crate::failure::Advise;
@@ -203,11 +203,11 @@ pub(super) fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
 }
 
 /// The statements that make the run's database and logins, one a line; those of a seed get their passwords.
-fn statements(planned: &Planned, root: &Login, sealed: Option<&Sealed>) -> String {
+fn statements(planned: &Planned, root: &Login, kept: Option<&[Sealing]>) -> String {
     let tests = &planned.database.login;
     let password = text(root.password.reveal());
     let mut lines = Vec::new();
-    if let Some(sealed) = sealed {
+    if let Some(logins) = kept {
         let alter = |user: &str, host: &str, login: &Login| {
             format!(
                 "ALTER USER {}@{} IDENTIFIED BY {};\n",
@@ -219,7 +219,7 @@ fn statements(planned: &Planned, root: &Login, sealed: Option<&Sealed>) -> Strin
         lines.push(alter("root", "localhost", root));
         lines.extend(planned.database.admin.iter().map(|admin| alter(&admin.user, "%", root)));
         lines.extend((tests.user != root.user).then(|| alter(&tests.user, "%", tests)));
-        lines.extend(sealed.logins.iter().map(|Sealing { user, host, is_root }| {
+        lines.extend(logins.iter().map(|Sealing { user, host, is_root }| {
             alter(user, host.as_deref().unwrap_or("%"), if *is_root { root } else { tests })
         }));
         return lines.concat();
@@ -262,7 +262,7 @@ pub(super) fn write_init_file(
     let unknown = || Login { user: "root".into(), password: random(), database: None };
     let root = planned.database.admin.clone().unwrap_or_else(unknown);
     let path = init_file(data);
-    crate::files::write(&path, &statements(planned, &root, placed.sealed.as_ref()), 0o600)?;
+    crate::files::write(&path, &statements(planned, &root, placed.logins.as_deref()), 0o600)?;
     super::account::hand_over(&path, setting.account)?;
     Ok(root)
 }

@@ -8,6 +8,7 @@
 mod limit;
 mod spare;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -18,10 +19,10 @@ use serde::{Deserialize, Serialize};
 use super::account::{self, Account};
 use super::copy::{self, Size};
 use super::processes;
-use super::sealed::Sealed;
+use super::sealed::{Sealed, Sealing};
 use crate::background;
 use crate::failure::Advise;
-use crate::registry::Source;
+use crate::registry::{Registry, Source};
 use crate::state::{CACHE_HINT, STATE_HINT};
 use crate::{files, state};
 
@@ -50,9 +51,11 @@ struct Entry {
 pub struct Placed {
     /// The administrator's password in it.
     pub password: String,
-    pub source: Source,
-    /// What is known of the seed that is in it.
-    pub sealed: Option<Sealed>,
+    /// Where it came from, if it can go back there.
+    pub source: Option<Source>,
+    /// What has been put into it has the run's logins: those of them that each run gives its own password besides
+    /// the usual ones. `None` where nothing has been put in yet.
+    pub logins: Option<Vec<Sealing>>,
 }
 
 pub struct Stage<'a> {
@@ -73,6 +76,11 @@ impl<'a> Prepared<'a> {
     /// The entry for a recipe: a text that tells everything that shapes the folder.
     pub fn new(cache: &'a Path, recipe: &str) -> Self {
         Self { cache, key: digest(&format!("{RECIPE}\n{recipe}"), 24) }
+    }
+
+    /// The entry that a data folder came from.
+    pub fn of(source: &'a Source) -> Self {
+        Self { cache: &source.cache, key: source.key.clone() }
     }
 
     fn folder(&self) -> PathBuf {
@@ -111,8 +119,8 @@ impl<'a> Prepared<'a> {
                 if is_placed {
                     // The time of the last use; without it the entry merely lives shorter.
                     let _ = lock.set_modified(SystemTime::now());
-                    let sealed = Sealed::read(&self.folder());
-                    return Ok(Placed { password: entry.password, source, sealed });
+                    let logins = Sealed::read(&self.folder()).map(|sealed| sealed.logins);
+                    return Ok(Placed { password: entry.password, source: Some(source), logins });
                 }
                 drop(lock);
                 remove(to)?;
@@ -288,7 +296,9 @@ pub fn remove_unused(cache: &Path) -> usize {
         let used = std::fs::metadata(path).and_then(|metadata| metadata.modified());
         used.is_ok_and(|used| used.elapsed().is_ok_and(|age| age > UNUSED))
     };
-    let old: Vec<_> = names(cache, ".lock").into_iter().filter(|(path, _)| is_old(path)).collect();
+    let in_use = in_use();
+    let is_unused = |(path, key): &(PathBuf, String)| is_old(path) && !in_use.contains(key);
+    let old: Vec<_> = names(cache, ".lock").into_iter().filter(is_unused).collect();
     let mut count = 0;
     for (path, key) in old {
         // Held until the entry is gone, so that nobody copies half of it. The lock's own file stays: another
@@ -303,6 +313,14 @@ pub fn remove_unused(cache: &Path) -> usize {
         }
     }
     count
+}
+
+/// The entries that servers came from whose runs are there: who restores one needs them again.
+fn in_use() -> BTreeSet<String> {
+    let records = Registry::find().and_then(|registry| registry.records().ok());
+    let records = records.map(|(records, _)| records).unwrap_or_default();
+    let servers = records.iter().filter_map(|record| record.local()).flat_map(|local| &local.servers);
+    servers.filter_map(|server| server.source.as_ref()).map(|source| source.key.clone()).collect()
 }
 
 fn names(cache: &Path, ending: &str) -> Vec<(PathBuf, String)> {
@@ -387,20 +405,22 @@ mod tests {
         let (one, placed) = place("one").await;
         std::fs::write(one.join("file"), "of a run").unwrap();
         std::fs::write(one.join("other"), "of a run").unwrap();
-        placed.source.keep(&one, None).await;
+        placed.source.as_ref().unwrap().keep(&one, None).await;
         assert!(!one.exists());
-        let [spare] = &placed.source.spares()[..] else { panic!("one spare") };
+        let [spare] = &placed.source.as_ref().unwrap().spares()[..] else { panic!("one spare") };
         assert_eq!(std::fs::read_dir(spare).unwrap().count(), 1);
         // Nobody is meant to touch it there; it does no harm.
         std::fs::write(spare.join("file"), "touched").unwrap();
         let (two, again) = place("two").await;
         assert_eq!(std::fs::read_to_string(two.join("file")).unwrap(), "content");
-        assert_eq!((again.password, again.source.spares().len(), made.get()), (placed.password, 0, 1));
+        let spares = again.source.unwrap().spares().len();
+        assert_eq!((&again.password, spares, made.get()), (&placed.password, 0, 1));
         // One of an entry that was replaced meanwhile is of no use to the new one.
         prepared.discard_as_broken().await.unwrap();
         let (_three, _) = place("three").await;
-        placed.source.keep(&two, None).await;
-        assert!(two.exists() && placed.source.spares().is_empty());
+        let source = placed.source.unwrap();
+        source.keep(&two, None).await;
+        assert!(two.exists() && source.spares().is_empty());
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use tokio::process::Child;
 
+use super::as_made::AsMade;
 use super::planned::{Planned, Run};
 use super::prepared::Placed;
 use super::program::Setting;
@@ -59,7 +60,7 @@ pub async fn start(planned: &Planned, run: Run<'_>, report: impl Fn(Told<'_>)) -
 
 /// The folder of a server's log, its logins and its data. The server's user passes through it; what is in it
 /// directly is this user's, so that nobody can put a link in its place.
-fn make_folder(folder: &Path, setting: Setting<'_>) -> std::io::Result<()> {
+pub(super) fn make_folder(folder: &Path, setting: Setting<'_>) -> std::io::Result<()> {
     std::fs::DirBuilder::new().mode(0o700).create(folder)?;
     let mode = if setting.account.is_some() { 0o711 } else { 0o700 };
     std::fs::set_permissions(folder, Permissions::from_mode(mode))
@@ -89,11 +90,19 @@ async fn attempt(
     report(Told::Moment(What::Prepared, making.first.get().unwrap_or_default()));
     let serving = serve::serve(planned, run, &data, setting, &placed, report).await?;
     // A seed has them in it.
-    if placed.sealed.is_none() {
+    if placed.logins.is_none() {
         let server = scripts::Server { data: &data, port: serving.port, root: &serving.root };
         let ran = scripts::run(planned, "the set-up script", &planned.scripts, &server, setting, run);
         ran.await.map_err(|error| serve::redacted(planned, &serving.root, error, "set-up-failed"))?;
     }
+    let is_seeded = planned.seed.is_some();
+    let kept = Planned {
+        scripts: if is_seeded { Vec::new() } else { planned.scripts.clone() },
+        seed: None,
+        ..planned.clone()
+    };
+    let seed = placed.source.clone().filter(|_| is_seeded);
+    AsMade { planned: kept, root: serving.root.clone(), seed }.write(&data)?;
     let arguments = serve::arguments(planned, &data, setting, serving.port)?;
     let server = Server { start: again(planned, arguments), ..note(planned, &placed, &serving, &data) };
     Ok(Started { server, child: serving.child })
@@ -120,7 +129,7 @@ fn note(planned: &Planned, placed: &Placed, serving: &Serving, data: &Path) -> S
         database: login.database.clone(),
         log: data.with_file_name("log"),
         data: data.to_owned(),
-        source: Some(placed.source.clone()),
+        source: placed.source.clone(),
         ready: Ready {
             evidence: "own-process".into(),
             detail: format!(
@@ -131,5 +140,6 @@ fn note(planned: &Planned, placed: &Placed, serving: &Serving, data: &Path) -> S
         },
         start: None,
         restarts: Vec::new(),
+        stopped_by: None,
     }
 }

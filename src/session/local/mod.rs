@@ -3,6 +3,7 @@
 pub(super) mod down;
 pub(super) mod gc;
 pub(super) mod restart;
+pub(super) mod restore;
 pub(super) mod status;
 
 use std::collections::BTreeMap;
