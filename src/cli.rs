@@ -29,7 +29,10 @@ pub use history::{
     Asking, History, HistoryFormat, HistoryList, HistoryLogs, HistoryPrune, HistoryReport, HistoryShow,
     Wanted,
 };
-pub use running::{Attach, Connect, Env, Exec, Logs, LogsFormat, Restart, Restore, Which};
+pub use running::{
+    Attach, Connect, Env, Exec, Fork, ForkFormat, Logs, LogsFormat, Restart, Restore, Snapshot, SnapshotList,
+    SnapshotRm, Snapshots, Which,
+};
 
 /// The headings under which the help shows flags. Those of clusters and of Tekton are left out of `-h` where no
 /// cluster is in play.
@@ -185,6 +188,12 @@ pub enum Command {
     /// Put a database back to what it was when `up` had made it
     #[command(after_help = running::RESTORE_EXAMPLES)]
     Restore(Restore),
+    /// Keep what is in a database now, to start with it later
+    #[command(after_help = running::SNAPSHOT_EXAMPLES)]
+    Snapshot(Snapshot),
+    /// Make further databases with what one holds now
+    #[command(after_help = running::FORK_EXAMPLES)]
+    Fork(Fork),
     /// Remove a run and wait until all of it is gone
     #[command(after_help = DOWN_EXAMPLES)]
     Down(Down),
@@ -423,6 +432,20 @@ pub struct Source {
         hide_short_help = true
     )]
     pub seed: Vec<String>,
+
+    /// Start with a snapshot, in the place of scripts and seed.
+    ///
+    /// One that `testbed snapshot` has kept of the project's database of the same name; NAME alone is for every
+    /// database
+    #[arg(
+        long,
+        value_name = "[DATABASE=]NAME",
+        env = "TESTBED_FROM",
+        value_delimiter = ',',
+        help_heading = DATABASES,
+        hide_short_help = true
+    )]
+    pub from: Vec<String>,
 
     /// The run's id [default: a fresh one].
     ///

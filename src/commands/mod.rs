@@ -46,6 +46,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Env(args) => session::env(&args, &global, &progress).await,
         Command::Restart(args) => session::restart(args, &global, &progress).await,
         Command::Restore(args) => session::restore(args, &global, &progress).await,
+        Command::Snapshot(args) => session::snapshot(args, &global, &progress).await,
+        Command::Fork(args) => session::fork(args, &global, &progress).await,
         Command::Gc(args) => session::gc(args, &global, &progress).await,
         Command::Down(args) => session::down(args, &global, &progress).await,
         Command::Render(args) => render::render(args, &global),

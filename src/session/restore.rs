@@ -1,4 +1,5 @@
-//! `testbed restore`: a database of a run that is up becomes what it was when `up` had made it.
+//! `testbed restore`: a database of a run that is up becomes what it was when `up` had made it, or when a snapshot was
+//! taken.
 
 use super::standing::Standing;
 use super::{archiving, interrupted, local};
@@ -22,10 +23,13 @@ pub(crate) async fn restore(args: Restore, global: &Global, progress: &Progress)
         recorder: &recorder,
         progress,
     };
-    let restored = local::restore::restore(&run.record, task, interrupted()).await;
+    let restored = local::restore::restore(&run.record, task, args.from.as_deref(), interrupted()).await;
     recorder.finish(progress).await;
     progress.finish();
     restored?;
-    progress.say(&format!("{} is as it was made", database.name));
+    match args.from {
+        Some(name) => progress.say(&format!("{} is as in the snapshot {name}", database.name)),
+        None => progress.say(&format!("{} is as it was made", database.name)),
+    }
     Ok(())
 }

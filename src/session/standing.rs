@@ -79,6 +79,10 @@ impl Standing {
                 |one: &Connection| (&one.host, one.port) == (&databases[index].host, databases[index].port);
             databases[index].is_further &= databases[..index].iter().any(is_same);
         }
+        // A fork is aside as long as there is what it is a copy of.
+        if databases.iter().all(|one| one.is_fork) {
+            databases.iter_mut().for_each(|one| one.is_fork = false);
+        }
         let model = Model { run_id: self.record.run_id.clone(), databases };
         output::check_names(&model.names())?;
         model.databases.iter().try_for_each(|database| self.check_server(database))?;
@@ -90,7 +94,8 @@ impl Standing {
     /// # Errors
     /// As for [`Standing::model`]; a usage error where there are several and none is named.
     pub(super) fn one(&self, wanted: Option<&str>, command: &str) -> anyhow::Result<Connection> {
-        let names: Vec<&str> = self.record.databases.iter().map(|one| one.name.as_str()).collect();
+        let own = self.record.databases.iter().filter(|one| !one.is_fork);
+        let names: Vec<&str> = own.map(|one| one.name.as_str()).collect();
         let name = match (wanted, names.as_slice()) {
             (Some(name), _) => name,
             (None, [only]) => only,
@@ -122,7 +127,10 @@ impl Standing {
             .hint("make a run on this machine: testbed up --runtime local");
         }
         if database.host.is_none() {
-            return Err(usage(format!("{name} is {}, in memory: testbed {command} is for servers", database.engine)));
+            return Err(usage(format!(
+                "{name} is {}, in memory: testbed {command} is for servers",
+                database.engine
+            )));
         }
         Ok(database)
     }
@@ -138,13 +146,15 @@ impl Standing {
         let Some(server) = servers.iter().find(|server| Some(server.port) == database.port) else {
             return Ok(());
         };
-        if server.process.is_alive() {
-            return Ok(());
-        }
         let (name, run_id) = (&server.name, &self.record.run_id);
         if let Some(command) = &server.stopped_by {
-            return Err(anyhow!("a testbed {command} has stopped the server of {name} in run {run_id}, and has not started it again"))
-                .hint(format!("if it is not at work any more: testbed restart {name} --run-id {run_id} starts it, with the data of before or of after"));
+            return Err(anyhow!(
+                "a testbed {command} was stopping the server of {name} in run {run_id}, and has not started it again"
+            ))
+            .hint(format!("if it is not at work any more: testbed restart {name} --run-id {run_id} starts it, with the data of before or of after"));
+        }
+        if server.process.is_alive() {
+            return Ok(());
         }
         Err(anyhow!("the server of {name} in run {run_id} has ended"))
             .hint(format!("testbed logs {name} --run-id {run_id} tells why; testbed restart {name} --run-id {run_id} starts it again"))
@@ -164,7 +174,7 @@ impl Standing {
     /// The folder for the files of clients of these databases: the run's own, or one in it where these are not
     /// all. What is in it goes with the run.
     pub(super) fn folder_for(&self, model: &Model) -> anyhow::Result<PathBuf> {
-        if model.databases.len() == self.record.databases.len() {
+        if model.names().into_iter().eq(self.record.databases.iter().map(|one| one.name.as_str())) {
             return Ok(self.folder.clone());
         }
         let names = state::hash(model.names().join(" ").as_bytes());

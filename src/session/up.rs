@@ -141,7 +141,7 @@ fn finish<B: Backend>(
     holds: bool,
 ) -> anyhow::Result<String> {
     let model = &backend.model(up).clone().with_earlier(&session.claim.record.databases);
-    let text = session.call.config.text(model)?;
+    let text = session.call.config.text(&model.clone().without_forks())?;
     let written = session.call.config.write_noted(&text, &mut session.claim)?;
     args.result
         .iter()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Database, Local, count, is_alive, until};
+use crate::harness::{Database, Local, count, is_alive, until, working_below};
 use crate::support::random::Random;
 
 const ENGINES: [&str; 2] = ["postgres", "mariadb"];
@@ -56,7 +56,10 @@ fn an_empty_database_is_empty_again_with_its_port_and_logins() {
         database.query("CREATE TABLE b (n int)").unwrap();
         local.call(&["restore", engine]).ok();
         assert_eq!(tables(&database), "");
-        assert_eq!(local.call(&["exec", "--", "sh", "-c", "echo $DATABASE_URL"]).ok().stdout.lines().count(), 1);
+        assert_eq!(
+            local.call(&["exec", "--", "sh", "-c", "echo $DATABASE_URL"]).ok().stdout.lines().count(),
+            1
+        );
         local.call(&["down"]).ok();
         local.assert_nothing_left();
     }
@@ -148,16 +151,28 @@ fn one_that_is_killed_leaves_a_whole_database_and_a_run_that_goes() {
         let database = only(databases);
         database.query("CREATE TABLE c (n int)").unwrap();
         let mut restore = local.start(&["restore"]);
-        std::thread::sleep(random.below(Duration::from_millis(if engine == "postgres" { 700 } else { 2500 })));
+        std::thread::sleep(random.below(Duration::from_millis(if engine == "postgres" {
+            700
+        } else {
+            2500
+        })));
         let _ = restore.child.kill();
         restore.child.wait().unwrap();
-        let state = row(&local)["state"].as_str().unwrap().to_owned();
-        if state == "Ended" {
-            let exec = local.call(&["exec", "--", "true"]).fails(1);
-            exec.says("a testbed restore has stopped the server of").says("testbed restart");
+        // Whatever was made beside it goes with the next command, and so does who works in it.
+        local.call(&["status"]).ok();
+        let beside = working_below(&local.state()).into_iter().filter(|(_, at)| {
+            at.components().any(|part| part.as_os_str().to_string_lossy().ends_with(".aside"))
+        });
+        assert_eq!(beside.collect::<Vec<_>>(), []);
+        let exec = local.call(&["exec", "--", "true"]);
+        if exec.code != Some(0) {
+            let exec = exec.fails(1);
+            exec.says("a testbed restore was stopping the server of").says("testbed restart");
             local.call(&["restart"]).ok();
         }
-        let found = until("a database that takes logins", || database.query("SELECT 1").ok().map(|_| tables(&database)));
+        let found = until("a database that takes logins", || {
+            database.query("SELECT 1").ok().map(|_| tables(&database))
+        });
         assert!(["abc", "ab"].contains(&found.as_str()), "{engine}: {found}");
         if number % 3 == 0 {
             local.call(&["restore"]).ok();
@@ -203,7 +218,8 @@ fn what_cannot_be_restored_is_told_and_not_touched() {
         record["place"] = serde_json::json!({"kubernetes": location});
     });
     let restore = local.call(&["restore", "orders"]).fails(2);
-    restore.says("testbed restore is for databases of this machine, and run r is in namespace ci of a cluster");
+    restore
+        .says("testbed restore is for databases of this machine, and run r is in namespace ci of a cluster");
     local.change_record("r", |record| record["place"] = place);
     local.call(&["down"]).ok();
     local.assert_nothing_left();

@@ -2,10 +2,9 @@
 //! their own that has ended cleanly, so that what takes the other one's place is never half made.
 
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::as_made::{ANEW, AsMade};
 use super::planned::{Planned, Run};
@@ -15,6 +14,7 @@ use super::seeds::{Layers, Making};
 use super::serve::{self, Told, is_postgres};
 use super::{postgres, remove, scripts, start};
 use crate::failure::{Advise, Exit};
+use crate::files;
 use crate::registry::{Server, Source};
 use crate::state::STATE_HINT;
 
@@ -81,7 +81,7 @@ fn open(planned: &Planned, run: Run<'_>, setting: Setting<'_>) -> anyhow::Result
 }
 
 /// The same server without what only the one needs that tests get to.
-fn for_itself(planned: &Planned) -> Planned {
+pub(super) fn for_itself(planned: &Planned) -> Planned {
     let mut own = planned.clone();
     (own.database.tls, own.port) = (None, None);
     if is_postgres(planned) {
@@ -98,7 +98,7 @@ impl Aside {
     /// The system's reason; the server has its own one then.
     pub fn exchange(&mut self, server: &mut Server) -> anyhow::Result<()> {
         let context = || format!("{}: putting the other data folder in its place", server.name);
-        exchange(&server.data, &self.data).with_context(context).hint(STATE_HINT)?;
+        files::exchange(&server.data, &self.data).with_context(context).hint(STATE_HINT)?;
         std::mem::swap(&mut self.source, &mut server.source);
         Ok(())
     }
@@ -124,15 +124,4 @@ pub async fn remove(as_made: &AsMade, run: Run<'_>) -> anyhow::Result<()> {
 
 fn folder(planned: &Planned, run: Run<'_>) -> PathBuf {
     run.folder.join(format!("{}{ASIDE}", planned.folder))
-}
-
-fn exchange(one: &Path, other: &Path) -> std::io::Result<()> {
-    if renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).is_ok() {
-        return Ok(());
-    }
-    // Not every file system can.
-    let between = other.with_extension("before");
-    std::fs::rename(one, &between)?;
-    std::fs::rename(other, one)?;
-    std::fs::rename(between, other)
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::account::Account;
 use super::area::Area;
 use super::find::Installed;
+use super::snapshot::Snapshot;
 use crate::database::Database;
 use crate::manifest::seed::Seed;
 use crate::output::Environment;
@@ -35,6 +36,8 @@ pub struct Planned {
     /// What is put in once.
     #[serde(skip)]
     pub seed: Option<Seed>,
+    /// The snapshot that it starts with, in the place of scripts and seed.
+    pub from: Option<Snapshot>,
     /// The port that it has to have; `None` for any that is free.
     pub port: Option<u16>,
     /// Whether the manifest keeps its data in memory.

@@ -40,10 +40,10 @@ const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 const ENTRY: &str = "entry.json";
 
 #[derive(Serialize, Deserialize)]
-struct Entry {
+pub(super) struct Entry {
     /// The administrator's password in the prepared folder, until a run sets its own.
-    password: String,
-    size: Size,
+    pub password: String,
+    pub size: Size,
     /// What [`copy::manifest`] tells of it.
     manifest: String,
 }
@@ -83,7 +83,7 @@ impl<'a> Prepared<'a> {
         Self { cache: &source.cache, key: source.key.clone() }
     }
 
-    fn folder(&self) -> PathBuf {
+    pub(super) fn folder(&self) -> PathBuf {
         self.cache.join(&self.key)
     }
 
@@ -134,12 +134,12 @@ impl<'a> Prepared<'a> {
             .hint("remove it, and see what else works in there")
     }
 
-    async fn is_sound(&self, entry: &Entry) -> anyhow::Result<bool> {
+    pub(super) async fn is_sound(&self, entry: &Entry) -> anyhow::Result<bool> {
         let (data, manifest) = (self.folder().join("data"), entry.manifest.clone());
         background::run(move || is_as_made(&data, None, &manifest)).await
     }
 
-    async fn copy(&self, to: &Path, account: Option<&Account>) -> anyhow::Result<Size> {
+    pub(super) async fn copy(&self, to: &Path, account: Option<&Account>) -> anyhow::Result<Size> {
         let (source, target, owner) = (self.folder().join("data"), to.to_owned(), account.cloned());
         let work =
             background::run(move || copy::copy(&source, account::owner(None), &target, owner.as_ref()));
@@ -170,59 +170,46 @@ impl<'a> Prepared<'a> {
         account: Option<&Account>,
         make: &impl AsyncFn(Stage<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let _lock = self.lock(true).await?;
+        let lock = self.lock(true).await?;
         if self.entry().is_some() {
             return Ok(());
         }
-        remove(&self.folder())?;
-        remove_spares(self.cache, &self.key)?;
-        let aside = self.cache.join(format!("{}.making", self.key));
-        // One that was left by a process that was killed.
-        remove_aside(&aside).await?;
-        let outcome = self.make_aside(&aside, account, make).await;
+        let making = self.begin(lock).await?;
+        let outcome = async {
+            make(making.stage()).await?;
+            making.finish(account, &[Sealed::file(&making.folder)]).await
+        };
+        let outcome = outcome.await;
         if outcome.is_err() {
-            let _ = remove_aside(&aside).await;
+            let _ = making.give_up().await;
         } else {
             remove_unused(self.cache);
         }
         outcome
     }
 
-    async fn make_aside(
-        &self,
-        aside: &Path,
-        account: Option<&Account>,
-        make: &impl AsyncFn(Stage<'_>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let writing = || format!("making the prepared data folder {}", aside.display());
-        files::make_folder(aside).with_context(writing).hint(CACHE_HINT)?;
+    /// Begins an entry, under its lock. One that is there is replaced when this one is finished.
+    pub(super) async fn begin(&self, lock: File) -> anyhow::Result<InMaking> {
+        let is_there = self.entry().is_some();
+        if !is_there {
+            remove(&self.folder())?;
+        }
+        remove_spares(self.cache, &self.key)?;
+        let folder = self.cache.join(format!("{}.making", self.key));
+        // One that was left by a process that was killed.
+        remove_aside(&folder).await?;
+        let context = || format!("making the folder {}", folder.display());
+        files::make_folder(&folder).with_context(context).hint(CACHE_HINT)?;
         let password = uuid::Uuid::new_v4().simple().to_string();
-        let (made, data) = (aside.join("made"), aside.join("data"));
-        make(Stage { folder: aside, data: made.clone(), password: &password }).await?;
-        // What the server's user has made, it may still hold open: the entry is a copy.
-        let (own, owner) = (account::owner(None), account::owner(account));
-        let (from, to) = (made.clone(), data.clone());
-        let size =
-            background::run(move || copy::copy(&from, owner, &to, None)).await?.with_context(writing)?;
-        remove_but(aside, &[data.clone(), Sealed::file(aside)]).with_context(writing)?;
-        let manifest = copy::manifest(&data, own)
-            .with_context(writing)?
-            .ok_or_else(|| anyhow!("it is changed while it is made"));
-        let manifest = manifest.with_context(writing)?;
-        files::write(
-            &aside.join(ENTRY),
-            &serde_json::to_string(&Entry { password, size, manifest })?,
-            0o600,
-        )?;
-        std::fs::rename(aside, self.folder()).with_context(writing)
+        Ok(InMaking { folder, place: self.folder(), password, is_there, _lock: lock })
     }
 
-    fn entry(&self) -> Option<Entry> {
+    pub(super) fn entry(&self) -> Option<Entry> {
         Entry::read(&self.folder())
     }
 
     /// Waits for the entry's lock. It ends with the file handle, also when the process is killed.
-    async fn lock(&self, is_exclusive: bool) -> anyhow::Result<File> {
+    pub(super) async fn lock(&self, is_exclusive: bool) -> anyhow::Result<File> {
         let path = self.cache.join(format!("{}.lock", self.key));
         let context = || format!("locking {}", path.display());
         let file = files::open_lock(&path).with_context(context).hint(CACHE_HINT)?;
@@ -248,8 +235,55 @@ fn try_lock_shared(cache: &Path, key: &str) -> Option<File> {
     file.try_lock_shared().is_ok().then_some(file)
 }
 
+/// An entry that is being made.
+pub(super) struct InMaking {
+    /// The folder in which it is made.
+    pub folder: PathBuf,
+    /// Where it will be.
+    place: PathBuf,
+    password: String,
+    /// Whether it takes the place of another one.
+    is_there: bool,
+    _lock: File,
+}
+
+impl InMaking {
+    pub(super) fn stage(&self) -> Stage<'_> {
+        Stage { folder: &self.folder, data: self.folder.join("made"), password: &self.password }
+    }
+
+    /// Puts it into its place, with these of its files beside the data.
+    pub(super) async fn finish(&self, account: Option<&Account>, beside: &[PathBuf]) -> anyhow::Result<()> {
+        let folder = &self.folder;
+        let writing = || format!("making the prepared data folder {}", folder.display());
+        // What the server's user has made, it may still hold open: the entry is a copy.
+        let (own, owner) = (account::owner(None), account::owner(account));
+        let (from, data) = (self.stage().data, folder.join("data"));
+        let to = data.clone();
+        let size =
+            background::run(move || copy::copy(&from, owner, &to, None)).await?.with_context(writing)?;
+        remove_but(folder, &[std::slice::from_ref(&data), beside].concat()).with_context(writing)?;
+        let manifest = copy::manifest(&data, own)
+            .with_context(writing)?
+            .ok_or_else(|| anyhow!("it is changed while it is made"));
+        let manifest = manifest.with_context(writing)?;
+        let entry = Entry { password: self.password.clone(), size, manifest };
+        files::write(&folder.join(ENTRY), &serde_json::to_string(&entry)?, 0o600)?;
+        if !self.is_there {
+            return std::fs::rename(folder, &self.place).with_context(writing);
+        }
+        files::exchange(folder, &self.place).with_context(writing)?;
+        remove(folder)
+    }
+
+    /// Removes what was made of it, and whoever works on that.
+    pub(super) async fn give_up(&self) -> anyhow::Result<()> {
+        remove_aside(&self.folder).await
+    }
+}
+
 impl Entry {
-    fn read(folder: &Path) -> Option<Self> {
+    pub(super) fn read(folder: &Path) -> Option<Self> {
         serde_json::from_slice(&files::read(&folder.join(ENTRY), files::MOST).ok()?).ok()
     }
 
@@ -323,7 +357,7 @@ fn in_use() -> BTreeSet<String> {
     servers.filter_map(|server| server.source.as_ref()).map(|source| source.key.clone()).collect()
 }
 
-fn names(cache: &Path, ending: &str) -> Vec<(PathBuf, String)> {
+pub(super) fn names(cache: &Path, ending: &str) -> Vec<(PathBuf, String)> {
     let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| {
@@ -346,7 +380,7 @@ fn remove_but(folder: &Path, kept: &[PathBuf]) -> std::io::Result<()> {
 }
 
 /// Removes a folder that may not be there.
-fn remove(folder: &Path) -> anyhow::Result<()> {
+pub(super) fn remove(folder: &Path) -> anyhow::Result<()> {
     let removed = files::if_there(std::fs::remove_dir_all(folder)).map(drop);
     removed.with_context(|| format!("removing {}", folder.display())).hint(CACHE_HINT)
 }

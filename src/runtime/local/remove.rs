@@ -148,6 +148,25 @@ pub async fn remove_data(folder: &Path) -> anyhow::Result<()> {
     remove_server(folder, run_id, &processes::servers_in(folder)).await
 }
 
+/// Removes what is beside the folders of a run's servers, with whoever works in it, and forgets the logs of servers that
+/// are not there.
+///
+/// # Errors
+/// What is left ([`Exit::TeardownIncomplete`]).
+pub async fn remove_strays(local: &mut LocalRun, run_id: &str) -> anyhow::Result<()> {
+    let context = || format!("looking into {}", local.data.display());
+    for entry in std::fs::read_dir(&local.data).with_context(context)? {
+        let entry = entry.with_context(context)?;
+        let is_own = local.servers.iter().any(|server| server.data.parent() == Some(&entry.path()));
+        if !is_own && entry.file_type().with_context(context)?.is_dir() {
+            remove_server(&entry.path(), run_id, &local.programs).await?;
+        }
+    }
+    local.logs.retain(|(name, _)| local.servers.iter().any(|server| server.name == *name));
+    local.at_work = false;
+    Ok(())
+}
+
 /// Ends a server of a run that works in this folder, and deletes the folder.
 ///
 /// # Errors

@@ -161,6 +161,9 @@ impl Making<'_> {
 
     fn place_layer<'f>(&'f self, count: usize, to: &'f Path) -> Work<'f> {
         let account = self.setting.account;
+        if let Some(snapshot) = &self.layers.planned.from {
+            return Box::pin(snapshot.place(self.run.area, to, account));
+        }
         Box::pin(async move {
             match count.checked_sub(1).and_then(|index| Some((index, self.layers.seeds.get(index)?))) {
                 None => {

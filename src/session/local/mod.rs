@@ -1,9 +1,11 @@
 //! Runs of this machine: their databases are server processes, noted in the registry.
 
 pub(super) mod down;
+pub(super) mod fork;
 pub(super) mod gc;
 pub(super) mod restart;
 pub(super) mod restore;
+pub(super) mod snapshot;
 pub(super) mod status;
 
 use std::collections::BTreeMap;
@@ -78,7 +80,7 @@ impl Backend for Servers {
         if let Some(noted) = registry.read(plan.run_id.as_str())? {
             check_same(&noted, plan, &objects)?;
         }
-        let wishes = Wishes { params: &plan.params, asked: &plan.asked };
+        let wishes = Wishes { params: &plan.params, asked: &plan.asked, project: &call.project };
         let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area).await?;
         tell_differences(&servers, args.strict, progress)?;
         if !servers.servers.is_empty() {
@@ -120,6 +122,7 @@ impl Backend for Servers {
             programs: servers.servers.iter().map(|server| server.installed.program.clone()).collect(),
             objects: objects.clone(),
             servers: Vec::new(),
+            at_work: false,
         };
         let claim = registry.add(Record { history: recording.id(), ..call.record(Place::Local(run)) })?;
         recording.on(Event::Begun {
@@ -457,7 +460,13 @@ fn check_same(record: &Record, plan: &Plan, objects: &BTreeMap<String, String>) 
         let seed = seed_of(&database.name);
         if noted.is_some() && local.objects.get(&seed) != objects.get(&seed) {
             changed.retain(|label| *label != seed);
-            changed.push(format!("{} (its seed)", database.name));
+            let is_snapshot = |noted: Option<&String>| noted.is_some_and(|id| id.starts_with("snapshot "));
+            let (before, now) = (local.objects.get(&seed), objects.get(&seed));
+            let what = if is_snapshot(before) || is_snapshot(now) { "snapshot" } else { "seed" };
+            changed.push(format!("{} (its {what})", database.name));
+        }
+        if noted.is_some_and(|server| server.fork_of.is_some()) {
+            changed.push(format!("{} (it is a fork)", database.name));
         }
         if noted.is_some_and(|server| server.engine != database.engine.name())
             && !changed.contains(&database.name)
@@ -538,7 +547,7 @@ fn tell_differences(servers: &LocalPlan, strict: bool, progress: &Progress) -> a
     Ok(())
 }
 
-/// Under which a seed is noted beside the objects.
+/// Under which a seed, or the snapshot in its place, is noted beside the objects.
 fn seed_of(name: &str) -> String {
     format!("Seed {name}")
 }
@@ -550,6 +559,9 @@ fn objects(plan: &Plan) -> BTreeMap<String, String> {
         let hash = annotations.and_then(|annotations| annotations.get(HASH_ANNOTATION)?.as_str());
         (object.label(), hash.unwrap_or_default().to_owned())
     };
-    let seed = |(name, asked): (&String, &setup::Asked)| Some((seed_of(name), asked.seed.as_ref()?.id()));
+    let seed = |(name, asked): (&String, &setup::Asked)| {
+        let snapshot = asked.from.as_ref().map(|from| format!("snapshot {from}"));
+        Some((seed_of(name), snapshot.or_else(|| Some(asked.seed.as_ref()?.id()))?))
+    };
     plan.objects.iter().map(hash).chain(plan.asked.iter().filter_map(seed)).collect()
 }

@@ -17,7 +17,7 @@ use crate::recorder::event::Part;
 use crate::recorder::{Event, Recorder, Recording};
 use crate::registry::{self, Claim, Found, LocalRun, Phase, Place, Record, Registry, Server};
 use crate::run_id::RunId;
-use crate::runtime::local::{removal, restart as server};
+use crate::runtime::local::{removal, remove, restart as server};
 use crate::session::is_interruption;
 use crate::session::restart::late;
 use crate::session::which;
@@ -56,7 +56,7 @@ pub(crate) async fn restart(
         Found::Held(record) => return Err(record.is_held()),
         Found::Absent => return Err(which::unknown(registry.as_ref(), &run_id, "it is gone")),
     };
-    work.restart(async |_| Ok(()), interrupted).await
+    work.restart(async |_, _| Ok(()), interrupted).await
 }
 
 impl<'a> Work<'a> {
@@ -72,7 +72,12 @@ impl<'a> Work<'a> {
             let Some(known) = &registry else { return Err(which::unknown(None, &run_id, "it is gone")) };
             match known.claim(&run_id)? {
                 Found::Free(mut claim) => {
-                    // So that others are told whom they wait for.
+                    if let Place::Local(local) = &mut claim.record.place
+                        && local.at_work
+                    {
+                        // What others have left who were killed.
+                        remove::remove_strays(local, run_id.as_str()).await?;
+                    }
                     claim.record.owner = Process::with_id(std::process::id());
                     claim.save()?;
                     return Self::of(claim, task);
@@ -81,7 +86,8 @@ impl<'a> Work<'a> {
                     if !std::mem::replace(&mut is_told, true) {
                         task.progress.say("another testbed works on the run: waiting for it");
                     }
-                    let (known, run_id, left) = (known.clone(), run_id.clone(), deadline::left(task.deadline));
+                    let (known, run_id, left) =
+                        (known.clone(), run_id.clone(), deadline::left(task.deadline));
                     let is_free = background::run_aside(move || known.wait(&run_id, left)).await?;
                     if !is_free {
                         return Err(record.is_held()).exit(Exit::NotReady);
@@ -91,6 +97,17 @@ impl<'a> Work<'a> {
                 Found::Absent => return Err(which::unknown(registry.as_ref(), &run_id, "it is gone")),
             }
         }
+    }
+
+    /// Notes whether something is made beside the servers, which whoever comes next removes if this process is killed.
+    ///
+    /// # Errors
+    /// It cannot be noted.
+    pub(crate) fn note_work(&mut self, is_at_work: bool) -> anyhow::Result<()> {
+        if let Place::Local(local) = &mut self.claim.record.place {
+            local.at_work = is_at_work;
+        }
+        self.claim.save()
     }
 
     fn of(claim: Box<Claim>, task: Task<'a>) -> anyhow::Result<Self> {
@@ -125,10 +142,10 @@ impl<'a> Work<'a> {
     }
 
     /// Stops the server, does what has to be done while nobody is connected, starts it again and waits until it
-    /// takes the tests' login. `interrupted` resolves when somebody will not wait.
+    /// takes the tests' login. What is done is told whether the server has ended cleanly. `interrupted` resolves when somebody will not wait.
     pub(crate) async fn restart(
         &mut self,
-        between: impl AsyncFnOnce(&mut Server) -> anyhow::Result<()>,
+        between: impl AsyncFnOnce(&mut Server, bool) -> anyhow::Result<()>,
         interrupted: impl Future<Output = anyhow::Error>,
     ) -> anyhow::Result<()> {
         let Task { command, database, deadline, timeout, progress, .. } = self.task;
@@ -147,10 +164,11 @@ impl<'a> Work<'a> {
             () = server::ask(&before, deadline) => None,
             error = interrupted.as_mut() => Some(error),
         };
+        let is_clean = server::has_ended_cleanly(&before);
         server::end(&before, &run_id).await?;
         let done = match interruption {
             Some(error) => Err(error),
-            None => between(&mut before).await,
+            None => between(&mut before, is_clean).await,
         };
         let at = Time::now();
         progress.stage(&before.name, "starting", &before.server);
