@@ -30,7 +30,10 @@ pub use history::{
     Asking, History, HistoryFormat, HistoryList, HistoryLogs, HistoryPrune, HistoryReport, HistoryShow,
     Wanted,
 };
-pub use running::{Attach, Connect, Env, Exec, Logs, LogsFormat, Restart, Which};
+pub use running::{
+    Attach, Connect, Env, Exec, Fork, ForkFormat, Logs, LogsFormat, Restart, Restore, Snapshot, SnapshotList,
+    SnapshotRm, Snapshots, Which,
+};
 
 /// The headings under which the help shows flags. Those of clusters and of Tekton are left out of `-h` where no
 /// cluster is in play.
@@ -52,7 +55,7 @@ Exit codes:
   4 can never become ready   5 teardown incomplete   6 lock not acquired
   7 lock lost   130/143 interrupted";
 
-/// Real, throw-away databases for integration tests: up fast, ready means ready, leave no trace.
+/// Real throw-away databases for tests: up fast, ready means ready, leave no trace.
 #[derive(Debug, Parser)]
 #[command(name = "testbed", version, after_help = EXAMPLES, max_term_width = 110)]
 pub struct Cli {
@@ -183,6 +186,15 @@ pub enum Command {
     /// Restart a database's server, with its data
     #[command(after_help = running::RESTART_EXAMPLES)]
     Restart(Restart),
+    /// Put a database back to what it was when `up` had made it
+    #[command(after_help = running::RESTORE_EXAMPLES)]
+    Restore(Restore),
+    /// Keep what is in a database now, to start with it later
+    #[command(after_help = running::SNAPSHOT_EXAMPLES)]
+    Snapshot(Snapshot),
+    /// Make further databases with what one holds now
+    #[command(after_help = running::FORK_EXAMPLES)]
+    Fork(Fork),
     /// Remove a run and wait until all of it is gone
     #[command(after_help = DOWN_EXAMPLES)]
     Down(Down),
@@ -421,6 +433,20 @@ pub struct Source {
         hide_short_help = true
     )]
     pub seed: Vec<String>,
+
+    /// Start with a snapshot, in the place of scripts and seed.
+    ///
+    /// One that `testbed snapshot` has kept of the project's database of the same name; NAME alone is for every
+    /// database
+    #[arg(
+        long,
+        value_name = "[DATABASE=]NAME",
+        env = "TESTBED_FROM",
+        value_delimiter = ',',
+        help_heading = DATABASES,
+        hide_short_help = true
+    )]
+    pub from: Vec<String>,
 
     /// The run's id [default: a fresh one].
     ///

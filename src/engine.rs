@@ -7,7 +7,8 @@ use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 
 /// The database servers (and the one library) that testbed knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Engine {
     /// MySQL and what speaks and is configured like it (Percona Server).
     Mysql,

@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use rustix::fs::{AtFlags, CWD, OFlags, linkat};
+use rustix::fs::{AtFlags, CWD, OFlags, RenameFlags, linkat, renameat_with};
 
 use crate::failure::{Advise, usage};
 use crate::reading;
@@ -145,6 +145,21 @@ pub fn check_names(folders: &[&Path]) -> anyhow::Result<()> {
     odd.map_or(Ok(()), |odd| {
         Err(usage(format!("{} is no UTF-8: use a place with another name", odd.display())))
     })
+}
+
+/// Puts a file or folder in the place of another one and that one in its place, in one step where the file system
+/// can.
+///
+/// # Errors
+/// The system's reason.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    if renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).is_ok() {
+        return Ok(());
+    }
+    let between = other.with_extension("before");
+    std::fs::rename(one, &between)?;
+    std::fs::rename(other, one)?;
+    std::fs::rename(between, other)
 }
 
 /// Opens a file to be locked, and makes it where there is none: whoever can open a file can lock it, so that

@@ -93,6 +93,50 @@ pub fn taken(port: u16, database: &str) -> anyhow::Error {
     error.hint("end it, choose another port, or leave out the port for a free one")
 }
 
+/// Who is connected to a port of 127.0.0.1: programs with their process ids, as far as they can be looked into.
+pub fn connected(port: u16) -> Vec<String> {
+    let tables =
+        ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    let inodes: Vec<&str> =
+        tables.iter().flat_map(|table| table.lines()).filter_map(|line| client(line, port)).collect();
+    let who = |inode: &&str| match having(inode) {
+        Some(pid) => format!("{} (process {pid})", name(pid)),
+        None => "another user's process".to_owned(),
+    };
+    let mut found: Vec<String> = inodes.iter().map(who).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// The inode in a line of `/proc/net/tcp`, if it is about the client's end of a connection to this port.
+fn client(line: &str, port: u16) -> Option<&str> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let (_, to) = fields.get(2)?.rsplit_once(':')?;
+    let fits = u16::from_str_radix(to, 16) == Ok(port) && *fields.get(3)? == "01";
+    fits.then_some(*fields.get(9)?).filter(|inode| *inode != "0")
+}
+
+/// The process that has a socket. A server's first process has a smaller number than its children, which have the
+/// socket as well.
+fn having(inode: &str) -> Option<u32> {
+    let link = format!("socket:[{inode}]");
+    let mut pids: Vec<u32> = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    pids.sort_unstable();
+    let has_it = |pid: &u32| {
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        files
+            .filter_map(|file| std::fs::read_link(file.path()).ok())
+            .any(|to| to.as_os_str() == link.as_str())
+    };
+    pids.into_iter().find(has_it)
+}
+
 /// Who listens on a port.
 struct Holder {
     /// Its number and name, where it can be looked into.
@@ -106,22 +150,7 @@ impl Holder {
             ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
         let (user, inode) =
             tables.iter().flat_map(|table| table.lines()).find_map(|line| listening(line, port))?;
-        let link = format!("socket:[{inode}]");
-        // A server's first process has a smaller number than its children, which have the socket as well.
-        let mut pids: Vec<u32> = std::fs::read_dir("/proc")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .collect();
-        pids.sort_unstable();
-        let has_it = |pid: &u32| {
-            let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-            files
-                .filter_map(|file| std::fs::read_link(file.path()).ok())
-                .any(|to| to.as_os_str() == link.as_str())
-        };
-        let process = pids.into_iter().find(has_it).map(|pid| (pid, name(pid)));
+        let process = having(inode).map(|pid| (pid, name(pid)));
         Some(Self { process, user: user.to_owned() })
     }
 }

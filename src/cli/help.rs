@@ -6,12 +6,14 @@ use clap::{Arg, ArgAction, Command};
 use super::{CLUSTER, GLOBAL};
 
 /// The commands by what somebody wants to do. One that is in no group is shown below them.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 4] = [
     ("Databases for tests", &["run", "up", "seed", "down", "status", "init"]),
-    ("A run that is up", &["exec", "connect", "env", "logs", "attach", "restart"]),
+    (
+        "A run that is up",
+        &["exec", "connect", "env", "logs", "attach", "restart", "restore", "snapshot", "fork"],
+    ),
     ("When something went wrong", &["history", "doctor", "gc"]),
-    ("Servers and objects of your own", &["wait", "render", "lock"]),
-    ("Your shell", &["completions", "man"]),
+    ("Servers, objects and a shell of your own", &["wait", "render", "lock", "completions", "man"]),
 ];
 
 /// About the usage, the examples (what clap shows before), the flags and the rest.

@@ -1,13 +1,15 @@
 //! The commands that work with a run that is up, as typed.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Archiving, OwnNames, Pooling};
+use super::{Archiving, OwnNames, Pooling, StatusFormat};
 use crate::deadline;
+use crate::manifest::setup;
 use crate::output::Shell;
 
 /// Which run, of those that are up.
@@ -212,4 +214,180 @@ pub struct Restart {
 
     #[command(flatten)]
     pub archiving: Archiving,
+}
+
+pub(super) const RESTORE_EXAMPLES: &str = "\
+Examples:
+  testbed restore orders                  empty, or with its seed and scripts
+  testbed restore                         where the run has one database only
+  testbed restore orders --from loaded    what `testbed snapshot` has kept
+
+All of the server's databases become what they were when `up` had made them:
+with the seed and the set-up scripts of then, whatever has become of the files.
+Port and logins stay. Whoever is connected is ended. The new data is made beside
+the server, which goes on until it is whole. It is for databases of this machine.";
+
+/// `testbed restore`
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The database [default: the only one]
+    #[arg(value_name = "DATABASE")]
+    pub database: Option<String>,
+
+    #[command(flatten)]
+    pub which: Which,
+
+    /// A snapshot of it, instead of what `up` had made
+    #[arg(long, value_name = "NAME", value_parser = setup::snapshot)]
+    pub from: Option<String>,
+
+    /// How long it may take until the server is ready again
+    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "2m", value_parser = deadline::parse)]
+    pub timeout: Duration,
+
+    #[command(flatten)]
+    pub archiving: Archiving,
+}
+
+pub(super) const SNAPSHOT_EXAMPLES: &str = "\
+Examples:
+  testbed snapshot orders loaded          keeps what is in orders now as loaded
+  testbed up --from orders=loaded         a run that starts with it
+  testbed restore orders --from loaded    puts it into the run that is up
+  testbed snapshot                        what is kept; -o json for programs
+  testbed snapshot rm loaded
+
+It has all databases and users of the server. The server is stopped for the
+copy, and whoever is connected is ended. A snapshot belongs to the database of
+that name of this project, is for the very build of the server that has written
+it, and stays until it is removed. Each run gives it its own passwords.";
+
+const SNAPSHOT_LIST_EXAMPLES: &str = "\
+Examples:
+  testbed snapshot list
+  testbed snapshot list -o json | jq -r '.[].name'";
+
+const SNAPSHOT_RM_EXAMPLES: &str = "\
+Examples:
+  testbed snapshot rm loaded
+  testbed snapshot rm orders=loaded        where several databases have one";
+
+/// `testbed snapshot`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Snapshot {
+    /// What is done with those that are there.
+    #[command(subcommand)]
+    pub command: Option<Snapshots>,
+
+    /// The database [default: the only one]
+    #[arg(value_name = "DATABASE")]
+    pub database: Option<String>,
+
+    /// What it is called [default: list what is kept]
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Take the place of one of that name
+    #[arg(long)]
+    pub replace: bool,
+
+    #[command(flatten)]
+    pub which: Which,
+
+    /// How long all of it may take
+    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "5m", value_parser = deadline::parse)]
+    pub timeout: Duration,
+
+    #[command(flatten)]
+    pub listing: SnapshotList,
+
+    #[command(flatten)]
+    pub archiving: Archiving,
+}
+
+/// What is done with snapshots.
+#[derive(Debug, Subcommand)]
+pub enum Snapshots {
+    /// List what is kept, the newest first
+    #[command(visible_alias = "ls", after_help = SNAPSHOT_LIST_EXAMPLES)]
+    List(SnapshotList),
+    /// Remove snapshots
+    #[command(after_help = SNAPSHOT_RM_EXAMPLES)]
+    Rm(SnapshotRm),
+}
+
+/// `testbed snapshot list`
+#[derive(Debug, Args)]
+pub struct SnapshotList {
+    /// Those of all projects
+    #[arg(short, long)]
+    pub all: bool,
+
+    /// The format
+    #[arg(short, long, value_name = "FORMAT", env = "TESTBED_STATUS_FORMAT", default_value = "table")]
+    pub output: StatusFormat,
+}
+
+/// `testbed snapshot rm`
+#[derive(Debug, Args)]
+pub struct SnapshotRm {
+    /// Which
+    #[arg(value_name = "[DATABASE=]NAME", required = true)]
+    pub snapshots: Vec<String>,
+
+    /// The folder of the project [default: the current one]
+    #[arg(long, value_name = "FOLDER")]
+    pub project: Option<PathBuf>,
+}
+
+pub(super) const FORK_EXAMPLES: &str = "\
+Examples:
+  testbed fork orders                     one more database, as orders is now
+  testbed fork orders --count 4           four: orders-1 to orders-4
+  testbed fork -o json | jq -r '.databases[].url'
+
+Each is a server of its own, with all databases and users of the other one, at a
+port of its own with the same logins. It belongs to the run: status shows it,
+exec, connect and restart take its name, and down removes it. The server is
+stopped for the copy, which is refused while somebody is connected. It is for
+databases of this machine. The passwords are in what is printed.";
+
+/// `testbed fork`
+#[derive(Debug, Args)]
+pub struct Fork {
+    /// The database [default: the only one]
+    #[arg(value_name = "DATABASE")]
+    pub database: Option<String>,
+
+    #[command(flatten)]
+    pub which: Which,
+
+    /// How many
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub count: u8,
+
+    /// End whoever is connected to the database
+    #[arg(long)]
+    pub force: bool,
+
+    /// How long it may take until all are ready
+    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "2m", value_parser = deadline::parse)]
+    pub timeout: Duration,
+
+    /// What is printed
+    #[arg(short, long, value_name = "FORMAT", env = "TESTBED_FORK_FORMAT", default_value = "urls")]
+    pub output: ForkFormat,
+
+    #[command(flatten)]
+    pub archiving: Archiving,
+}
+
+/// A format for `fork`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ForkFormat {
+    /// One URL a line.
+    Urls,
+    /// The object that `up -o json` prints, of the new databases.
+    Json,
 }

@@ -14,7 +14,7 @@ mod workload;
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::authority;
@@ -47,22 +47,39 @@ impl fmt::Debug for Password {
     }
 }
 
+/// A password in a file that its owner alone reads: nothing else writes one by accident.
+mod revealed {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Password;
+
+    pub(super) fn serialize<S: Serializer>(password: &Password, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(password.reveal())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Password, D::Error> {
+        String::deserialize(deserializer).map(Password)
+    }
+}
+
 /// Who logs in, with what, to which database.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Login {
     pub user: String,
     /// The password; empty where the server asks for none.
+    #[serde(with = "revealed")]
     pub password: Password,
     /// The database to use; `None` where the manifest names none (MySQL allows that).
     pub database: Option<String>,
 }
 
 /// What a server speaks TLS with, as PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
     /// By which clients know the server's certificate.
     pub authority: String,
     pub certificate: String,
+    #[serde(with = "revealed")]
     pub key: Password,
 }
 
@@ -95,7 +112,7 @@ impl Settling {
 }
 
 /// A further database on a server, whose users all have the password of the tests' own.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Further {
     pub name: String,
@@ -115,7 +132,7 @@ impl Further {
 }
 
 /// A database server of the run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Database {
     /// What progress lines and `--connarg` call it: its Service's name without the run id.
     pub name: String,
@@ -145,10 +162,12 @@ pub struct Database {
     pub becomes_process_1: bool,
     /// What the final server's command line says, where that is known: for an image that is official by its
     /// name, with its own entrypoint.
+    #[serde(skip)]
     pub arguments: Option<Arguments>,
     /// Further databases on the server, from the annotation `testbed/databases`.
     pub further: Vec<Further>,
     /// Whether staying up counts as evidence (`testbed/settle`).
+    #[serde(skip)]
     pub settle: Option<Settling>,
     /// Where it takes logins over TLS alone (`testbed/tls`).
     pub tls: Option<Certificate>,

@@ -13,7 +13,7 @@ use crate::run_id::{RunId, is_dns_label};
 use crate::words;
 
 /// The parameters that the built-in templates take.
-pub const PARAMS: [&str; 24] = [
+pub const PARAMS: [&str; 25] = [
     "image",
     "port",
     "user",
@@ -24,6 +24,7 @@ pub const PARAMS: [&str; 24] = [
     "extensions",
     "init",
     "seed",
+    "from",
     "cpu",
     "cpu-limit",
     "memory",

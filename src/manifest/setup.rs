@@ -50,6 +50,8 @@ pub struct Asked {
     /// What tells it from the same database as it is asked for otherwise, apart from the seed, by the user's own
     /// words.
     pub parts: Vec<Part>,
+    /// The snapshot that it starts with.
+    pub from: Option<String>,
 }
 
 /// A further database of a server.
@@ -70,6 +72,7 @@ pub struct Setup {
     extensions: Vec<String>,
     scripts: Vec<Script>,
     seed: Option<Seed>,
+    from: Option<String>,
 }
 
 #[derive(Debug)]
@@ -135,6 +138,7 @@ impl Setup {
             extensions: value(given("extensions"), names)?.unwrap_or_default(),
             scripts: value(given("init"), |text| scripts(&words(text)?))?.unwrap_or_default(),
             seed: value(given("seed"), Seed::read)?,
+            from: value(given("from"), snapshot)?,
         };
         let user = given("user")
             .map_or(if with.engine == Engine::Postgres { "postgres" } else { "root" }, |(_, user)| user);
@@ -205,6 +209,7 @@ impl Setup {
             scripts: scripts.chain([own]).collect(),
             extensions: self.extensions.iter().chain(of_others).cloned().collect(),
             seed: self.seed.clone(),
+            from: self.from.clone(),
         }
     }
 
@@ -362,6 +367,7 @@ pub fn check(param: &str, value: &str) -> anyhow::Result<()> {
         "port" => port(value).map(drop),
         "args" | "init" => words(value).map(drop),
         "seed" => Written::parse(value).map(drop),
+        "from" => snapshot(value).map(drop),
         "databases" => databases(value).map(drop),
         "users" | "extensions" => names(value).map(drop),
         _ => Ok(()),
@@ -371,6 +377,20 @@ pub fn check(param: &str, value: &str) -> anyhow::Result<()> {
 /// Whether a parameter takes several values.
 pub fn takes_list(param: &str) -> bool {
     ["args", "init", "databases", "users", "extensions"].contains(&param)
+}
+
+/// The name of a snapshot.
+///
+/// # Errors
+/// It is none.
+pub fn snapshot(name: &str) -> anyhow::Result<String> {
+    let is_fit = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.chars().all(is_fit) && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.len() <= 64 {
+        return Ok(name.to_owned());
+    }
+    bail!(
+        "{name:?} is no name for a snapshot: use letters, digits, '.', '_' and '-', a letter or digit first, 64 at most"
+    )
 }
 
 pub fn port(text: &str) -> anyhow::Result<u16> {

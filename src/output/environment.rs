@@ -189,7 +189,7 @@ fn says_who_or_where(options: &str) -> bool {
 
 /// The databases that a client gets to without naming one of the server's.
 fn firsts(model: &Model) -> impl Iterator<Item = &Connection> + Clone {
-    model.databases.iter().filter(|connection| !connection.is_further)
+    model.databases.iter().filter(|connection| !connection.is_further && !connection.is_fork)
 }
 
 /// The database that a client goes to that is told none: the only one of its driver, or the one whose own

@@ -83,6 +83,9 @@ pub struct Connection {
     /// Whether this is a further database of the server before it, which a client has to ask for by name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_further: bool,
+    /// Whether it is a copy of another one of the run, and a client has to ask for it by name as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_fork: bool,
     /// The arguments for Python's drivers: `mysql.connector.connect(**arguments)`,
     /// `psycopg2.connect(**arguments)`, `sqlite3.connect(**arguments)`. `--connarg` and the annotation
     /// `testbed/connargs` change these, and nothing else here.
@@ -101,13 +104,22 @@ impl Model {
         Self { run_id: run_id.as_str().into(), databases: entries.iter().flat_map(connections).collect() }
     }
 
-    /// The same with what else the run has had before: databases of other names stay, in their order.
+    /// The same with what else the run has had before: databases of other names stay, in their order, forks behind the
+    /// others.
     #[must_use]
     pub fn with_earlier(mut self, earlier: &[Connection]) -> Self {
         let mut databases: Vec<Connection> =
             earlier.iter().filter(|one| !self.names().contains(&one.name.as_str())).cloned().collect();
         databases.append(&mut self.databases);
+        databases.sort_by_key(|one| one.is_fork);
         Self { databases, ..self }
+    }
+
+    /// The same without forks.
+    #[must_use]
+    pub fn without_forks(mut self) -> Self {
+        self.databases.retain(|one| !one.is_fork);
+        self
     }
 
     /// Takes note of which servers, in their order, were logged in to over TLS.

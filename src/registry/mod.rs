@@ -163,6 +163,17 @@ impl Registry {
         })
     }
 
+    /// Waits until nobody works on a run, and tells whether it came to that within this time. Somebody else may be
+    /// first all the same.
+    pub fn wait(&self, run_id: &RunId, within: Duration) -> bool {
+        let lock = files::if_there(lock_file(&self.folder(run_id.as_str())));
+        match lock {
+            Ok(Some(lock)) => files::lock(lock, within).is_ok(),
+            // It is gone, or what is wrong is told by whoever takes it.
+            Ok(None) | Err(_) => true,
+        }
+    }
+
     /// What is noted about a run, whoever works on it.
     pub fn read(&self, run_id: &str) -> anyhow::Result<Option<Record>> {
         read(&self.folder(run_id)).map_err(|unreadable| unreadable.error())

@@ -110,6 +110,9 @@ pub struct LocalRun {
     /// secret.
     #[serde(default)]
     pub secrets: Vec<String>,
+    /// Whether somebody makes data folders beside those of its servers.
+    #[serde(default)]
+    pub at_work: bool,
 }
 
 /// A server of a run on this machine.
@@ -139,6 +142,12 @@ pub struct Server {
     pub start: Option<Start>,
     #[serde(default)]
     pub restarts: Vec<Restart>,
+    /// The server of which it is a copy, if it is a fork.
+    #[serde(default)]
+    pub fork_of: Option<String>,
+    /// The command that has stopped it, until it has started it again: one that was killed in between has not.
+    #[serde(default)]
+    pub stopped_by: Option<String>,
 }
 
 /// A server's program and arguments, without what is for its first start alone.
@@ -169,6 +178,11 @@ impl LocalRun {
 }
 
 impl Server {
+    /// Whose copy it is, or its own name.
+    pub fn origin(&self) -> &str {
+        self.fork_of.as_ref().unwrap_or(&self.name)
+    }
+
     pub fn engine(&self) -> Option<Engine> {
         Engine::parse(&self.engine).ok()
     }
@@ -258,6 +272,13 @@ impl Record {
     /// Whether a testbed that was killed has left its command on a run that stays.
     pub fn has_stray_command(&self) -> bool {
         self.phase == Phase::Up && self.command.is_some() && !self.owner.is_some_and(Process::is_alive)
+    }
+
+    /// Whether a testbed that was killed has left data folders, and perhaps servers, beside those of a run that
+    /// stays.
+    pub fn has_stray_folders(&self) -> bool {
+        let is_left = self.phase == Phase::Up && !self.owner.is_some_and(Process::is_alive);
+        is_left && self.local().is_some_and(|local| local.at_work)
     }
 
     /// Whether a run whose lock is free is to be removed, and why.

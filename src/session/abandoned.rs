@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::recorder::event::Asked;
 use crate::recorder::origin::PipelineRun;
-use crate::registry::{Abandoned, Claim, Found, Record, Registry};
+use crate::registry::{Abandoned, Claim, Found, Place, Record, Registry};
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::removal::{self, Limit, Removal};
@@ -82,7 +82,7 @@ pub(crate) async fn end_commands(progress: &Progress) {
     let Some(registry) = Registry::find() else { return };
     // What cannot be read is told by whoever needs it.
     let (records, _) = registry.records().unwrap_or_default();
-    for record in records.iter().filter(|record| record.has_stray_command()) {
+    for record in records.iter().filter(|record| record.has_stray_command() || record.has_stray_folders()) {
         let run_id = &record.run_id;
         match end_stray(&registry, run_id).await {
             Ok(true) => progress.say(&format!("ended what a killed testbed was running on run {run_id}")),
@@ -97,11 +97,22 @@ pub(crate) async fn end_commands(progress: &Progress) {
 /// Tells whether it was there to be ended.
 async fn end_stray(registry: &Registry, run_id: &str) -> anyhow::Result<bool> {
     let Found::Free(mut claim) = registry.claim(&RunId::parse(run_id)?)? else { return Ok(false) };
-    if !claim.record.has_stray_command() {
+    let is_left = claim.record.has_stray_command();
+    if is_left {
+        remove::end_command(&claim.record).await?;
+        claim.record.command = None;
+    }
+    let has_folders = claim.record.has_stray_folders();
+    if let Place::Local(local) = &mut claim.record.place
+        && has_folders
+    {
+        remove::remove_strays(local, run_id).await?;
+        if let Ok(area) = Area::open() {
+            prepared::sweep(&area.snapshots()).await;
+        }
+    } else if !is_left {
         return Ok(false);
     }
-    remove::end_command(&claim.record).await?;
-    claim.record.command = None;
     claim.save().map(|()| true)
 }
 

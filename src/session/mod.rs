@@ -1,6 +1,7 @@
 //! The life of a run: [`up()`] and [`run()`] make one, [`down()`] and [`gc()`] remove it, [`status()`] tells
-//! of it. [`exec()`], [`connect_client()`], [`attach()`], [`env()`] and [`logs()`] use one that is up, and [`restart()`] restarts a
-//! server of it.
+//! of it. [`exec()`], [`connect_client()`], [`attach()`], [`env()`] and [`logs()`] use one that is up, [`restart()`] restarts a
+//! server of it, [`restore()`] puts its data back, [`snapshot()`] keeps
+//! it, and [`fork()`] makes copies.
 //!
 //! A run of this machine and one of a cluster go the same way. What differs between the two is a [`Backend`],
 //! and the flows know no more of it.
@@ -16,6 +17,7 @@ mod config;
 mod down;
 mod env;
 mod exec;
+mod fork;
 mod gc;
 mod leftovers;
 mod local;
@@ -24,9 +26,11 @@ pub(crate) mod plan;
 pub(crate) mod program;
 mod reached;
 mod restart;
+mod restore;
 mod run;
 mod seed;
 mod signals;
+mod snapshot;
 mod standing;
 mod status;
 mod up;
@@ -47,14 +51,17 @@ use self::config::Config;
 pub(crate) use self::down::{connect, down};
 pub(crate) use self::env::env;
 pub(crate) use self::exec::exec;
+pub(crate) use self::fork::fork;
 pub(crate) use self::gc::gc;
 pub(crate) use self::logs::logs;
 use self::plan::Plan;
 pub(crate) use self::restart::restart;
+pub(crate) use self::restore::restore;
 pub(crate) use self::run::run;
 pub(crate) use self::seed::seed;
 pub use self::signals::survive_limits_on_files;
 pub(crate) use self::signals::{Signals, hand_over, interrupted};
+pub(crate) use self::snapshot::snapshot;
 pub(crate) use self::status::status;
 pub(crate) use self::up::up;
 use crate::cli::{Making, OnFailure, Run, Up};

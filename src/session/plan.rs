@@ -18,7 +18,7 @@ use crate::manifest::owner::Owner;
 use crate::manifest::policy::{Allowance, Refused};
 use crate::manifest::render::{Params, Variables, is_param_name};
 use crate::manifest::seed::Written;
-use crate::manifest::setup::{Asked, Setup};
+use crate::manifest::setup::{self, Asked, Setup};
 use crate::manifest::stamp::{self, Stamp};
 use crate::manifest::{Object, check, foreign, images, mesh, parse, render};
 use crate::output::Entry;
@@ -63,6 +63,7 @@ impl Plan {
         let withs = withs(source)?;
         let mut params = params(&source.param)?;
         seeds(&source.seed, &withs, &mut params)?;
+        snapshots(&source.from, &withs, &mut params)?;
         let files = files(source)?;
         if files.is_empty() && withs.is_empty() {
             return Err(usage(
@@ -177,6 +178,12 @@ impl Plan {
     /// # Errors
     /// A usage error that says what to do in the place of a seed.
     pub(crate) fn check_in_cluster(&self) -> anyhow::Result<()> {
+        if let Some((name, _)) = self.asked.iter().find(|(_, asked)| asked.from.is_some()) {
+            return Err(usage(format!(
+                "{name}: a snapshot is for servers of this machine, and not for a cluster"
+            )))
+            .hint("leave out from, or make the run on this machine: --runtime local");
+        }
         match self.asked.iter().find(|(_, asked)| asked.seed.is_some()) {
             None => self.refused.check(),
             Some((name, _)) => Err(usage(format!("{name}: a seed is for servers of this machine, and not for a cluster")))
@@ -378,6 +385,32 @@ fn seeds(seeds: &[String], withs: &[With], params: &mut Params) -> anyhow::Resul
         }
         let written = Written::parse(seed).with_context(|| format!("--seed {name}")).exit(Exit::Usage)?;
         params.insert(format!("{name}.seed"), serde_json::to_string(&written)?);
+    }
+    Ok(())
+}
+
+/// What `--from` says, as a parameter of its database, or of each.
+fn snapshots(from: &[String], withs: &[With], params: &mut Params) -> anyhow::Result<()> {
+    let servers: Vec<&str> =
+        withs.iter().filter(|with| with.engine != Engine::Sqlite).map(|with| with.name.as_str()).collect();
+    for text in from.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
+        let (named, snapshot) = text.split_once('=').map_or((None, text), |(name, of)| (Some(name), of));
+        setup::snapshot(snapshot).with_context(|| format!("--from {text}")).exit(Exit::Usage)?;
+        let meant: Vec<&str> =
+            servers.iter().copied().filter(|name| named.is_none_or(|named| named == *name)).collect();
+        if meant.is_empty() {
+            let wrong = named.map_or_else(
+                || format!("--from {text}: there is no built-in database to start with it"),
+                |name| format!("--from {text}: there is no built-in server {name}"),
+            );
+            return Err(usage(wrong)).hint(match servers.as_slice() {
+                [] => "name one: --with postgres; those of a manifest and SQLite take no snapshot".to_owned(),
+                servers => format!("there is {}", servers.join(", ")),
+            });
+        }
+        for name in meant {
+            params.insert(format!("{name}.from"), snapshot.to_owned());
+        }
     }
     Ok(())
 }

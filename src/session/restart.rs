@@ -27,16 +27,15 @@ pub(crate) async fn restart(args: Restart, global: &Global, progress: &Progress)
     let restarted = match &run.record.place {
         Place::Local(_) => {
             let recorder = archiving::open(&args.archiving)?;
-            let restarted = local::restart::restart(
-                &run.record,
-                &database,
-                &args,
+            let task = local::restart::Task {
+                command: "restart",
+                database: &database,
                 deadline,
-                interrupted(),
-                &recorder,
+                timeout: args.timeout,
+                recorder: &recorder,
                 progress,
-            )
-            .await;
+            };
+            let restarted = local::restart::restart(&run.record, task, interrupted()).await;
             recorder.finish(progress).await;
             restarted
         }

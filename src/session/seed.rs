@@ -63,9 +63,9 @@ pub(crate) async fn seed(args: Seed, global: &Global, progress: &Progress) -> an
 async fn show(args: &Seed, global: &Global, progress: &Progress) -> anyhow::Result<()> {
     let plan = Plan::make(&args.making.source)?;
     let area = Area::open()?;
-    let wishes = Wishes { params: &plan.params, asked: &plan.asked };
-    let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area).await?;
     let project = which::project(global)?;
+    let wishes = Wishes { params: &plan.params, asked: &plan.asked, project: &project };
+    let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area).await?;
     let mut rows = Vec::new();
     for planned in &servers.servers {
         let steps = seeds::look(planned, &area.cache, &project);

@@ -81,6 +81,10 @@ impl Standing {
                 |one: &Connection| (&one.host, one.port) == (&databases[index].host, databases[index].port);
             databases[index].is_further &= databases[..index].iter().any(is_same);
         }
+        // A fork is aside as long as there is what it is a copy of.
+        if databases.iter().all(|one| one.is_fork) {
+            databases.iter_mut().for_each(|one| one.is_fork = false);
+        }
         let model = Model { run_id: self.record.run_id.clone(), databases };
         output::check_names(&model.names())?;
         model.databases.iter().try_for_each(|database| self.check_server(database))?;
@@ -92,7 +96,8 @@ impl Standing {
     /// # Errors
     /// As for [`Standing::model`]; a usage error where there are several and none is named.
     pub(super) fn one(&self, wanted: Option<&str>, command: &str) -> anyhow::Result<Connection> {
-        let names: Vec<&str> = self.record.databases.iter().map(|one| one.name.as_str()).collect();
+        let own = self.record.databases.iter().filter(|one| !one.is_fork);
+        let names: Vec<&str> = own.map(|one| one.name.as_str()).collect();
         let name = match (wanted, names.as_slice()) {
             (Some(name), _) => name,
             (None, [only]) => only,
@@ -109,6 +114,29 @@ impl Standing {
         found.cloned().ok_or_else(|| self.has_no(name))
     }
 
+    /// The same for what is done to a server of this machine.
+    ///
+    /// # Errors
+    /// As for [`Standing::one`]; a usage error about what is no such server.
+    pub(super) fn server_here(&self, wanted: Option<&str>, command: &str) -> anyhow::Result<Connection> {
+        let database = self.one(wanted, command)?;
+        let (name, run_id) = (&database.name, &self.record.run_id);
+        if let Some(location) = self.record.location() {
+            return Err(usage(format!(
+                "testbed {command} is for databases of this machine, and run {run_id} is in namespace {} of a cluster",
+                location.namespace
+            )))
+            .hint("make a run on this machine: testbed up --runtime local");
+        }
+        if database.host.is_none() {
+            return Err(usage(format!(
+                "{name} is {}, in memory: testbed {command} is for servers",
+                database.engine
+            )));
+        }
+        Ok(database)
+    }
+
     fn has_no(&self, name: &str) -> anyhow::Error {
         let names: Vec<&str> = self.record.databases.iter().map(|one| one.name.as_str()).collect();
         usage(format!("run {} has no database {name}", self.record.run_id))
@@ -120,10 +148,16 @@ impl Standing {
         let Some(server) = servers.iter().find(|server| Some(server.port) == database.port) else {
             return Ok(());
         };
+        let (name, run_id) = (&server.name, &self.record.run_id);
+        if let Some(command) = &server.stopped_by {
+            return Err(anyhow!(
+                "a testbed {command} was stopping the server of {name} in run {run_id}, and has not started it again"
+            ))
+            .hint(format!("if it is not at work any more: testbed restart {name} --run-id {run_id} starts it, with the data of before or of after"));
+        }
         if server.process.is_alive() {
             return Ok(());
         }
-        let (name, run_id) = (&server.name, &self.record.run_id);
         Err(anyhow!("the server of {name} in run {run_id} has ended"))
             .hint(format!("testbed logs {name} --run-id {run_id} tells why; testbed restart {name} --run-id {run_id} starts it again"))
     }
@@ -142,7 +176,7 @@ impl Standing {
     /// The folder for the files of clients of these databases: the run's own, or one in it where these are not
     /// all. What is in it goes with the run.
     pub(super) fn folder_for(&self, model: &Model) -> anyhow::Result<PathBuf> {
-        if model.databases.len() == self.record.databases.len() {
+        if model.names().into_iter().eq(self.record.databases.iter().map(|one| one.name.as_str())) {
             return Ok(self.folder.clone());
         }
         let names = state::hash(model.names().join(" ").as_bytes());

@@ -137,7 +137,7 @@ fn finish<B: Backend>(
 ) -> anyhow::Result<String> {
     let asked = backend.model(up);
     let model = &asked.clone().with_earlier(&session.claim.record.databases);
-    let text = session.call.config.text(model)?;
+    let text = session.call.config.text(&model.clone().without_forks())?;
     let written = session.call.config.write_noted(&text, &mut session.claim)?;
     args.result
         .iter()

@@ -346,6 +346,7 @@ fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec
         cli::Command::Gc(_) | cli::Command::Lock(_) | cli::Command::History(_) => (None, None),
         cli::Command::Exec(_) | cli::Command::Connect(_) | cli::Command::Env(_) => (None, None),
         cli::Command::Logs(_) | cli::Command::Attach(_) | cli::Command::Restart(_) => (None, None),
+        cli::Command::Restore(_) | cli::Command::Snapshot(_) | cli::Command::Fork(_) => (None, None),
         cli::Command::Init(_) | cli::Command::Completions { .. } | cli::Command::Man { .. } => (None, None),
     }
 }

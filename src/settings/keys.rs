@@ -42,7 +42,8 @@ impl Path {
 }
 
 const CREATE: &[&str] = &["up", "run"];
-const ARCHIVE: &[&str] = &["up", "run", "seed", "restart", "down", "status", "gc", "history"];
+const ARCHIVE: &[&str] =
+    &["up", "run", "seed", "restart", "restore", "snapshot", "fork", "down", "status", "gc", "history"];
 const SEEDS: &[&str] = &["up", "run", "seed", "gc"];
 const WAIT: &[&str] = &["up", "run", "seed", "wait"];
 const CLUSTER: &[&str] = &["up", "run", "seed", "render", "doctor", "down", "status", "gc", "history"];

@@ -169,7 +169,7 @@ fn of_parameter(typed: &str, args: &[OsString]) -> Option<String> {
                 None => Parameter::meant(word).map(|parameter| format!("that is {parameter}")),
             }
         }
-        command @ ("exec" | "connect" | "env" | "logs" | "restart")
+        command @ ("exec" | "connect" | "env" | "logs" | "restart" | "restore" | "snapshot" | "fork")
             if ["db", "database", "name", "with"].contains(&word) =>
         {
             Some(format!("a database is told by its name alone: testbed {command} orders"))

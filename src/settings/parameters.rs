@@ -14,7 +14,7 @@ pub(super) struct Parameter {
     written: (&'static str, &'static str),
 }
 
-const PARAMETERS: [Parameter; 26] = [
+const PARAMETERS: [Parameter; 27] = [
     parameter(&["use", "tag", "version"], "--with postgres:17", "use: postgres:17"),
     Parameter { words: &["name"], typed: "--with postgres=orders", written: ("orders", "use: postgres") },
     parameter(&["port", "ports", "publish"], "--with postgres@5433", "port: 5433"),
@@ -27,6 +27,7 @@ const PARAMETERS: [Parameter; 26] = [
     parameter(&["password", "passwd", "pass"], "--param password=test", "password: test"),
     parameter(&["init", "schema", "sql", "script", "scripts"], "--param init=schema.sql", "init: schema.sql"),
     parameter(&["seed", "seeds", "fixtures"], "--seed schema.sql", "seed: {files: schema.sql}"),
+    parameter(&["from", "snapshot"], "--from loaded", "from: loaded"),
     parameter(&["extensions", "extension"], "--param extensions=hstore", "extensions: hstore"),
     parameter(&["tls", "ssl"], "--param tls=true", "tls: true"),
     parameter(
@@ -107,7 +108,7 @@ mod tests {
             }
             if let Some(with) = parameter.typed.strip_prefix("--with ") {
                 With::parse(with).expect(with);
-            } else if parameter.key() != "seed" {
+            } else if !["seed", "from"].contains(&parameter.key()) {
                 let name = parameter.typed.strip_prefix("--param ").and_then(|pair| pair.split('=').next());
                 assert_eq!(name, Some(parameter.key()));
             }

@@ -47,6 +47,7 @@ fn offers(screen: &Screen<'_>, line: &str, parts: &[&str]) {
 fn all(shell_name: &str) {
     let local = Local::of(Folder::local().env("SHELL", "/bin/sh"));
     local.call(&["up", "--with", "postgres=orders", "--with", "postgres=users", "--run-id", "pr-17"]).ok();
+    local.call(&["snapshot", "orders", "loaded"]).ok();
     let screen = shell(&local, shell_name);
     offers(&screen, "testbed do", &["down", "doctor"]);
     offers(&screen, "testbed down --ru", &["testbed down --run"]);
@@ -55,11 +56,14 @@ fn all(shell_name: &str) {
     offers(&screen, "testbed up --with postgres:1", &["testbed up --with postgres:1"]);
     offers(&screen, "testbed down --run-id pr", &["--run-id pr-17"]);
     offers(&screen, "testbed history logs pr-17 ", &["orders", "users"]);
+    offers(&screen, "testbed restore orders --from l", &["--from loaded"]);
+    offers(&screen, "testbed snapshot rm ", &["orders=loaded"]);
     offers(&screen, "testbed lock rel", &["testbed lock release"]);
     local.file("a-file-of-ours", "");
     offers(&screen, "testbed run -- cat a-file", &["a-file-of-ours"]);
     drop(screen);
     local.call(&["down", "--run-id", "pr-17"]).ok();
+    local.call(&["snapshot", "rm", "loaded"]).ok();
 }
 
 #[test]

@@ -104,6 +104,9 @@ impl Local {
         let files = files.filter(|path| {
             !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("history.db"))
         });
+        // So do snapshots, until somebody removes them.
+        let snapshots = self.state().join("snapshots");
+        let files = files.filter(|path| !path.starts_with(&snapshots));
         // The folder remembers the last run that was made in it as long as that is up.
         let files = files.filter(|path| runs.is_empty() || !path.starts_with(&memory));
         left.extend(files.map(|path| path.display().to_string()));

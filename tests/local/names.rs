@@ -246,7 +246,11 @@ fn what_is_printed_as_json_is_what_the_schema_says() {
         ("doctor", json(&["doctor", "--with", "postgres", "-o", "json"])),
         ("history", json(&["history", "list", "-o", "json"])),
         ("history", json(&["history", "show", "r", "-o", "json"])),
+        ("run", json(&["fork", "orders", "-o", "json"])),
     ];
+    local.call(&["snapshot", "orders", "loaded"]).ok();
+    documents.push(("snapshots", json(&["snapshot", "-o", "json"])));
+    local.call(&["snapshot", "rm", "loaded"]).ok();
     local.call(&["down"]).ok();
     documents.push(("gc", json(&["gc", "--dry-run", "-o", "json"])));
     documents.push(("history", json(&["history", "logs", "r", "-o", "json"])));

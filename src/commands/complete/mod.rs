@@ -24,6 +24,8 @@ use crate::history::store::Store;
 use crate::registry::{Record, Registry};
 use crate::runtime::local::area;
 use crate::runtime::local::find::{Finder, title};
+use crate::runtime::local::snapshot::{self, Kept};
+use crate::words;
 
 /// The command by which the scripts ask: `testbed __complete values|described WORDS...`, the last word being the
 /// one that is typed.
@@ -103,6 +105,7 @@ fn line(candidate: &CompletionCandidate, is_described: bool) -> String {
 fn offering(command: Command) -> Command {
     let is_about_the_past =
         command.get_name() == "history" || command.get_name() == "logs" || command.get_name() == "show";
+    let is_with_database = command.get_name() != "restore";
     let offer = |arg: Arg| {
         let id = arg.get_id().as_str().to_owned();
         match id.as_str() {
@@ -113,6 +116,9 @@ fn offering(command: Command) -> Command {
             "run_id" => arg.add(ArgValueCandidates::new(|| ids(&records()))),
             "run" if is_about_the_past => arg.add(ArgValueCandidates::new(past)),
             "database" | "databases" => arg.add(ArgValueCandidates::new(databases)),
+            // Of a database that is named elsewhere, or with it.
+            "from" => arg.add(ArgValueCandidates::new(move || snapshots(is_with_database))),
+            "snapshots" => arg.add(ArgValueCandidates::new(|| snapshots(true))),
             "settings" | "manifests" | "filenames" => arg.value_hint(ValueHint::AnyPath),
             _ => arg,
         }
@@ -170,6 +176,20 @@ fn databases() -> Vec<CompletionCandidate> {
     let chosen = if ours.is_empty() { records.iter().collect() } else { ours };
     let names: BTreeSet<String> = chosen.into_iter().flat_map(names).collect();
     names.into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// The snapshots of the projects that this folder is in, alone or with their databases' names.
+fn snapshots(is_with_database: bool) -> Vec<CompletionCandidate> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let Some(folder) = area::snapshots() else { return Vec::new() };
+    let mut all = snapshot::all(&folder);
+    all.retain(|kept| here.starts_with(&kept.snapshot.project));
+    let offer = |Kept { snapshot, size }: &Kept| {
+        let name = if is_with_database { snapshot.called() } else { snapshot.name.clone() };
+        let help = format!("{} of {}", snapshot.installed, words::size(*size));
+        CompletionCandidate::new(name).help(Some(help.into()))
+    };
+    all.iter().map(offer).collect()
 }
 
 /// The file in which the history is: as the variable says, else the usual one. A press of the Tab key asks no server,

@@ -14,7 +14,7 @@ use crate::session::plan::Plan;
 use crate::state::{CACHE_HINT, STATE_HINT};
 
 /// Looks for everything that `up` needs. A server that nobody has named may be missing.
-pub(super) async fn examine(plan: &Plan, is_named: bool, why: &str) -> Vec<Verdict> {
+pub(super) async fn examine(plan: &Plan, project: &Path, is_named: bool, why: &str) -> Vec<Verdict> {
     let mut verdicts =
         vec![Verdict::ok("runtime", format!("databases would be processes of this machine ({why})"))];
     if let Err(error) = ports::check_loopback() {
@@ -32,7 +32,7 @@ pub(super) async fn examine(plan: &Plan, is_named: bool, why: &str) -> Vec<Verdi
         }
     };
     for database in &plan.discovery.databases {
-        verdicts.push(server(plan, database, &area, is_named).await);
+        verdicts.push(server(plan, project, database, &area, is_named).await);
     }
     let asked = plan.asked.iter().filter_map(|(name, asked)| Some((name, asked.port?)));
     verdicts.extend(asked.map(|(name, port)| match ports::check_for_server(port, name) {
@@ -40,7 +40,7 @@ pub(super) async fn examine(plan: &Plan, is_named: bool, why: &str) -> Vec<Verdi
         Err(error) => Verdict::from_error("ports", &error).on(name),
     }));
     if let Ok(LocalPlan { differences, .. }) =
-        local::plan(&plan.discovery, &plan.data, &wishes(plan), &area).await
+        local::plan(&plan.discovery, &plan.data, &wishes(plan, project), &area).await
     {
         verdicts
             .extend(differences.into_iter().map(|difference| Verdict::warning("differences", difference)));
@@ -67,13 +67,13 @@ fn try_writing(folder: &Path) -> anyhow::Result<()> {
         .map_err(|error| usage(format!("writing into {}: {error}", folder.display())))
 }
 
-fn wishes(plan: &Plan) -> Wishes<'_> {
-    Wishes { params: &plan.params, asked: &plan.asked }
+fn wishes<'a>(plan: &'a Plan, project: &'a Path) -> Wishes<'a> {
+    Wishes { params: &plan.params, asked: &plan.asked, project }
 }
 
-async fn server(plan: &Plan, database: &Database, area: &Area, is_named: bool) -> Verdict {
+async fn server(plan: &Plan, project: &Path, database: &Database, area: &Area, is_named: bool) -> Verdict {
     let alone = Discovery { databases: vec![database.clone()], ..plan.discovery.clone() };
-    let verdict = match local::plan(&alone, &plan.data, &wishes(plan), area).await {
+    let verdict = match local::plan(&alone, &plan.data, &wishes(plan, project), area).await {
         Ok(LocalPlan { servers, .. }) => {
             let installed: Vec<String> = servers.iter().map(|server| server.installed.to_string()).collect();
             Verdict::ok("servers", format!("{} would serve {}", installed.join(", "), database.name))

@@ -11,6 +11,7 @@ use crate::runtime::kubernetes::doctor::{self, Planned};
 use crate::runtime::kubernetes::{Choice, Cluster};
 use crate::session::chosen::Chosen;
 use crate::session::plan::Plan;
+use crate::session::which;
 
 /// What stands for all where nothing is named: here each has its server, in a cluster all are alike.
 const IN_CLUSTER: [&str; 1] = ["postgres"];
@@ -37,7 +38,7 @@ pub(super) async fn doctor(mut args: Doctor, global: &Global) -> anyhow::Result<
         verdicts.push(Verdict::from_error("databases", &error).as_warning());
     }
     verdicts.extend(match chosen {
-        Chosen::Local(why) => local::examine(&plan, is_named, why).await,
+        Chosen::Local(why) => local::examine(&plan, &which::project(global)?, is_named, why).await,
         Chosen::Cluster(choice) => in_cluster(&plan, &choice).await?,
     });
     match args.output {

@@ -5,11 +5,12 @@ use std::os::unix::fs::{DirBuilderExt, lchown};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
+use serde::{Deserialize, Serialize};
 
 use crate::database::Engine;
 use crate::failure::Advise;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// The name, for messages.
     pub name: String,

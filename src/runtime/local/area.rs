@@ -27,6 +27,14 @@ pub fn cache() -> Option<PathBuf> {
     Some(choose(state::cache_folder()?, SHARED.1).join("prepared"))
 }
 
+/// The folder of snapshots, whether it is there or not.
+pub fn snapshots() -> Option<PathBuf> {
+    Some(choose(state::folder()?, SHARED.0).join(SNAPSHOTS))
+}
+
+/// Beside the data of runs.
+const SNAPSHOTS: &str = "snapshots";
+
 /// A folder of this user's own, or in its place one that the servers' user can reach.
 fn choose(own: PathBuf, shared: &str) -> PathBuf {
     let is_root = rustix::process::geteuid().is_root();
@@ -59,6 +67,13 @@ impl Area {
             .with_context(|| format!("making the cache folder {}", area.cache.display()))
             .hint(CACHE_HINT)?;
         Ok(area)
+    }
+}
+
+impl Area {
+    /// Where snapshots are, whether it is there or not.
+    pub fn snapshots(&self) -> PathBuf {
+        self.data.with_file_name(SNAPSHOTS)
     }
 }
 

@@ -91,7 +91,7 @@ impl Original {
     pub fn new(server: &Server, run_id: &str) -> anyhow::Result<Self> {
         let engine = server.engine().unwrap_or(Engine::Mysql);
         let (Some(start), Some(source)) = (server.start.clone(), server.source.clone()) else {
-            return Err(anyhow!("{}: an older testbed has made it, which did not note how", server.name))
+            return Err(anyhow!("{}: what it was made from is not kept: an older testbed has made it, or a snapshot has become its data", server.name))
                 .hint("make the run anew: testbed down, then testbed up");
         };
         Ok(Self {
@@ -117,10 +117,10 @@ impl Original {
     pub async fn first(&self, folder: &Path, is_empty: bool) -> anyhow::Result<Beside> {
         self.make_folder(folder)?;
         let data = folder.join("data");
-        let sealed = self.source.place_at(&data, self.account.as_ref()).await?;
+        let kept = self.source.place_at(&data, self.account.as_ref()).await?;
         let logins = mysql::init_file(&data);
         let empty = is_empty.then(|| self.database());
-        let text = mysql::statements_beside(&self.server, &self.root, sealed.as_ref(), empty);
+        let text = mysql::statements_beside(&self.server, &self.root, kept.as_deref(), empty);
         crate::files::write(&logins, &text, 0o600)?;
         account::hand_over(&logins, self.account.as_ref())?;
         let beside = self.start(folder, Some(&logins)).await?;

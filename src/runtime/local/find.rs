@@ -30,7 +30,7 @@ const FOLDERS: [&str; 12] = [
     "/snap/bin",
 ];
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installed {
     /// What it is: MySQL, MariaDB or PostgreSQL.
     pub engine: Engine,

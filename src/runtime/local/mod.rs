@@ -8,6 +8,8 @@
 
 pub mod account;
 pub mod area;
+pub mod as_made;
+pub mod aside;
 mod beneath;
 pub mod beside;
 mod copy;
@@ -15,6 +17,7 @@ mod difference;
 mod extensions;
 pub mod find;
 pub mod follow;
+pub mod fork;
 pub mod logs;
 mod mysql;
 pub mod packages;
@@ -32,6 +35,8 @@ mod scripts;
 pub mod sealed;
 pub mod seeds;
 mod serve;
+pub mod snapshot;
 pub mod start;
+pub mod taking;
 mod tls;
 mod zones;

@@ -14,7 +14,7 @@ use super::find::Installed;
 use super::planned::Planned;
 use super::prepared::{Placed, Stage};
 use super::program::{Setting, argument};
-use super::sealed::{Sealed, Sealing};
+use super::sealed::Sealing;
 use super::{tls, zones};
 use crate::database::{Engine, Login};
 use crate::failure::Advise;
@@ -234,11 +234,11 @@ const NOBODY_ELSE: [&str; 2] = [
 ];
 
 /// The statements that make the run's database and logins, one a line; those of a seed get their passwords.
-fn statements(planned: &Planned, root: &Login, sealed: Option<&Sealed>) -> String {
+fn statements(planned: &Planned, root: &Login, kept: Option<&[Sealing]>) -> String {
     let tests = &planned.database.login;
     let password = text(root.password.reveal());
     let mut lines = Vec::new();
-    if let Some(sealed) = sealed {
+    if let Some(logins) = kept {
         let alter = |user: &str, host: &str, login: &Login| {
             format!(
                 "ALTER USER {}@{} IDENTIFIED BY {};\n",
@@ -250,7 +250,7 @@ fn statements(planned: &Planned, root: &Login, sealed: Option<&Sealed>) -> Strin
         lines.push(alter("root", "localhost", root));
         lines.extend(planned.database.admin.iter().map(|admin| alter(&admin.user, "%", root)));
         lines.extend((tests.user != root.user).then(|| alter(&tests.user, "%", tests)));
-        lines.extend(sealed.logins.iter().map(|Sealing { user, host, is_root }| {
+        lines.extend(logins.iter().map(|Sealing { user, host, is_root }| {
             alter(user, host.as_deref().unwrap_or("%"), if *is_root { root } else { tests })
         }));
         return lines.concat();
@@ -281,11 +281,11 @@ fn statements(planned: &Planned, root: &Login, sealed: Option<&Sealed>) -> Strin
 pub(super) fn statements_beside(
     server: &Server,
     root: &str,
-    sealed: Option<&Sealed>,
+    kept: Option<&[Sealing]>,
     empty: Option<&str>,
 ) -> String {
     let mut lines = Vec::new();
-    if sealed.is_none() && server.engine() == Some(Engine::Mariadb) {
+    if kept.is_none() && server.engine() == Some(Engine::Mariadb) {
         lines.extend(NOBODY_ELSE.map(str::to_owned));
     }
     let (user, password) = (text(&server.user), text(&server.password));
@@ -300,7 +300,7 @@ pub(super) fn statements_beside(
         });
     }
     lines.push(format!("ALTER USER {user}@'%' IDENTIFIED BY {password}"));
-    let own = sealed.into_iter().flat_map(|sealed| &sealed.logins).filter(|login| !login.is_root);
+    let own = kept.unwrap_or_default().iter().filter(|login| !login.is_root);
     lines.extend(own.map(|Sealing { user, host, .. }| {
         let host = host.as_deref().unwrap_or("%");
         format!("ALTER USER {}@{} IDENTIFIED BY {password}", text(user), text(host))
@@ -325,7 +325,7 @@ pub(super) fn write_init_file(
     let unknown = || Login { user: "root".into(), password: random(), database: None };
     let root = planned.database.admin.clone().unwrap_or_else(unknown);
     let path = init_file(data);
-    crate::files::write(&path, &statements(planned, &root, placed.sealed.as_ref()), 0o600)?;
+    crate::files::write(&path, &statements(planned, &root, placed.logins.as_deref()), 0o600)?;
     super::account::hand_over(&path, setting.account)?;
     Ok(root)
 }

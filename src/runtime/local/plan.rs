@@ -12,7 +12,7 @@ use super::area::Area;
 use super::difference::{Difference, SCRIPTS};
 use super::find::{Finder, Installed, choose, title};
 use super::planned::{Options, Planned, Script};
-use super::{extensions, mysql, packages, postgres, tls, zones};
+use super::{extensions, mysql, packages, postgres, snapshot, tls, zones};
 use crate::database::{Data, Database, Discovery, Engine, Other, Variables, Workload};
 use crate::engine::{self, Version};
 use crate::failure::{Advise, Exit};
@@ -36,6 +36,8 @@ pub struct Wishes<'a> {
     pub params: &'a Params,
     /// What the built-in databases ask for, by their names.
     pub asked: &'a BTreeMap<String, Asked>,
+    /// The folder of the project, whose snapshots are meant.
+    pub project: &'a Path,
 }
 
 /// Finds a server for every database.
@@ -65,7 +67,14 @@ pub async fn plan(
     for (index, database) in discovery.databases.iter().enumerate() {
         let mut differences = Vec::new();
         let planned = server(index, database, discovery, data, wishes, &mut finder, &mut differences).await;
-        servers.push(planned.with_context(|| format!("{}: no server for it", database.name))?);
+        let mut planned = planned.with_context(|| format!("{}: no server for it", database.name))?;
+        let from = wishes.asked.get(&database.name).and_then(|asked| asked.from.as_deref());
+        if let Some(from) = from {
+            let found = snapshot::find(area, wishes.project, &database.name, from)?;
+            found.check(database, &planned.installed)?;
+            (planned.from, planned.seed) = (Some(found), None);
+        }
+        servers.push(planned);
         for what in differences.iter().map(Difference::to_string) {
             match kinds.iter_mut().find(|(known, _)| *known == what) {
                 Some((_, names)) => names.push(&database.name),
@@ -206,6 +215,7 @@ async fn server(
         in_memory: is_in_memory(workload, container),
         scripts: known.into_iter().map(script).collect(),
         seed: asked.and_then(|asked| asked.seed.clone()),
+        from: None,
         port: asked.and_then(|asked| asked.port),
         postgres: options,
     })

@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio::time::Instant;
 
 use super::account::Account;
 use super::area::Area;
 use super::find::Installed;
+use super::snapshot::Snapshot;
 use crate::database::Database;
 use crate::manifest::seed::Seed;
 use crate::output::Environment;
 
 /// A database and the server for it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Planned {
     /// What the manifest says.
     pub database: Database,
@@ -30,7 +34,10 @@ pub struct Planned {
     /// The manifest's set-up scripts, in their order.
     pub scripts: Vec<Script>,
     /// What is put in once.
+    #[serde(skip)]
     pub seed: Option<Seed>,
+    /// The snapshot that it starts with, in the place of scripts and seed.
+    pub from: Option<Snapshot>,
     /// The port that it has to have; `None` for any that is free.
     pub port: Option<u16>,
     /// Which names of time zones a MySQL or MariaDB is to know; `None` for none.
@@ -49,17 +56,26 @@ impl Planned {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Script {
     /// As its user calls it.
     pub name: String,
     /// As it is called in a container.
     pub file: String,
+    #[serde(serialize_with = "in_base64", deserialize_with = "of_base64")]
     pub bytes: Vec<u8>,
 }
 
+fn in_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&BASE64_STANDARD.encode(bytes))
+}
+
+fn of_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    BASE64_STANDARD.decode(String::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
 /// What a manifest says about a PostgreSQL beyond its logins.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Options {
     /// `POSTGRES_INITDB_ARGS`
     pub initdb: Vec<String>,

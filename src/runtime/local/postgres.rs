@@ -284,9 +284,9 @@ pub(super) async fn settle(planned: &Planned, data: &Path, port: u16, placed: &P
         format!("ALTER ROLE {} PASSWORD {}", identifier(user), if is_root { &of_root } else { &of_tests })
     };
     let mut statements = vec![alter(&root.user, true)];
-    if let Some(sealed) = &placed.sealed {
+    if let Some(logins) = &placed.logins {
         statements.extend((tests.user != root.user).then(|| alter(&tests.user, false)));
-        statements.extend(sealed.logins.iter().map(|login| alter(&login.user, login.is_root)));
+        statements.extend(logins.iter().map(|login| alter(&login.user, login.is_root)));
     } else if tests.user != root.user {
         let (user, database) = (identifier(&tests.user), identifier(database(planned)));
         statements.push(format!("CREATE ROLE {user} LOGIN CREATEDB PASSWORD {of_tests}"));

@@ -8,6 +8,7 @@
 mod limit;
 mod spare;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -18,10 +19,10 @@ use serde::{Deserialize, Serialize};
 use super::account::{self, Account};
 use super::copy::{self, Size};
 use super::processes;
-use super::sealed::Sealed;
+use super::sealed::{Sealed, Sealing};
 use crate::background;
 use crate::failure::Advise;
-use crate::registry::Source;
+use crate::registry::{Registry, Source};
 use crate::state::{CACHE_HINT, STATE_HINT};
 use crate::{files, state};
 
@@ -39,10 +40,10 @@ const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 const ENTRY: &str = "entry.json";
 
 #[derive(Serialize, Deserialize)]
-struct Entry {
+pub(super) struct Entry {
     /// The administrator's password in the prepared folder, until a run sets its own.
-    password: String,
-    size: Size,
+    pub password: String,
+    pub size: Size,
     /// What [`copy::manifest`] tells of it.
     manifest: String,
 }
@@ -50,9 +51,11 @@ struct Entry {
 pub struct Placed {
     /// The administrator's password in it.
     pub password: String,
-    pub source: Source,
-    /// What is known of the seed that is in it.
-    pub sealed: Option<Sealed>,
+    /// Where it came from, if it can go back there.
+    pub source: Option<Source>,
+    /// What has been put into it has the run's logins: those of them that each run gives its own password besides
+    /// the usual ones. `None` where nothing has been put in yet.
+    pub logins: Option<Vec<Sealing>>,
 }
 
 pub struct Stage<'a> {
@@ -75,7 +78,12 @@ impl<'a> Prepared<'a> {
         Self { cache, key: digest(&format!("{RECIPE}\n{recipe}"), 24) }
     }
 
-    fn folder(&self) -> PathBuf {
+    /// The entry that a data folder came from.
+    pub fn of(source: &'a Source) -> Self {
+        Self { cache: &source.cache, key: source.key.clone() }
+    }
+
+    pub(super) fn folder(&self) -> PathBuf {
         self.cache.join(&self.key)
     }
 
@@ -122,8 +130,8 @@ impl<'a> Prepared<'a> {
         if is_placed {
             // The time of the last use; without it the entry merely lives shorter.
             let _ = lock.set_modified(SystemTime::now());
-            let sealed = Sealed::read(&self.folder());
-            return Ok(Some(Placed { password: entry.password, source, sealed }));
+            let logins = Sealed::read(&self.folder()).map(|sealed| sealed.logins);
+            return Ok(Some(Placed { password: entry.password, source: Some(source), logins }));
         }
         drop(lock);
         remove(to)?;
@@ -131,12 +139,12 @@ impl<'a> Prepared<'a> {
         Ok(None)
     }
 
-    async fn is_sound(&self, entry: &Entry) -> anyhow::Result<bool> {
+    pub(super) async fn is_sound(&self, entry: &Entry) -> anyhow::Result<bool> {
         let (data, manifest) = (self.folder().join("data"), entry.manifest.clone());
         background::run(move || is_as_made(&data, None, &manifest)).await
     }
 
-    async fn copy(&self, to: &Path, account: Option<&Account>) -> anyhow::Result<Size> {
+    pub(super) async fn copy(&self, to: &Path, account: Option<&Account>) -> anyhow::Result<Size> {
         let (source, target, owner) = (self.folder().join("data"), to.to_owned(), account.cloned());
         let work =
             background::run(move || copy::copy(&source, account::owner(None), &target, owner.as_ref()));
@@ -167,59 +175,46 @@ impl<'a> Prepared<'a> {
         account: Option<&Account>,
         make: &impl AsyncFn(Stage<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let _lock = self.lock(true).await?;
+        let lock = self.lock(true).await?;
         if self.entry().is_some() {
             return Ok(());
         }
-        remove(&self.folder())?;
-        remove_spares(self.cache, &self.key)?;
-        let aside = self.cache.join(format!("{}.making", self.key));
-        // One that was left by a process that was killed.
-        remove_aside(&aside).await?;
-        let outcome = self.make_aside(&aside, account, make).await;
+        let making = self.begin(lock).await?;
+        let outcome = async {
+            make(making.stage()).await?;
+            making.finish(account, &[Sealed::file(&making.folder)]).await
+        };
+        let outcome = outcome.await;
         if outcome.is_err() {
-            let _ = remove_aside(&aside).await;
+            let _ = making.give_up().await;
         } else {
             remove_unused(self.cache);
         }
         outcome
     }
 
-    async fn make_aside(
-        &self,
-        aside: &Path,
-        account: Option<&Account>,
-        make: &impl AsyncFn(Stage<'_>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let writing = || format!("making the prepared data folder {}", aside.display());
-        files::make_folder(aside).with_context(writing).hint(CACHE_HINT)?;
+    /// Begins an entry, under its lock. One that is there is replaced when this one is finished.
+    pub(super) async fn begin(&self, lock: File) -> anyhow::Result<InMaking> {
+        let is_there = self.entry().is_some();
+        if !is_there {
+            remove(&self.folder())?;
+        }
+        remove_spares(self.cache, &self.key)?;
+        let folder = self.cache.join(format!("{}.making", self.key));
+        // One that was left by a process that was killed.
+        remove_aside(&folder).await?;
+        let context = || format!("making the folder {}", folder.display());
+        files::make_folder(&folder).with_context(context).hint(CACHE_HINT)?;
         let password = uuid::Uuid::new_v4().simple().to_string();
-        let (made, data) = (aside.join("made"), aside.join("data"));
-        make(Stage { folder: aside, data: made.clone(), password: &password }).await?;
-        // What the server's user has made, it may still hold open: the entry is a copy.
-        let (own, owner) = (account::owner(None), account::owner(account));
-        let (from, to) = (made.clone(), data.clone());
-        let size =
-            background::run(move || copy::copy(&from, owner, &to, None)).await?.with_context(writing)?;
-        remove_but(aside, &[data.clone(), Sealed::file(aside)]).with_context(writing)?;
-        let manifest = copy::manifest(&data, own)
-            .with_context(writing)?
-            .ok_or_else(|| anyhow!("it is changed while it is made"));
-        let manifest = manifest.with_context(writing)?;
-        files::write(
-            &aside.join(ENTRY),
-            &serde_json::to_string(&Entry { password, size, manifest })?,
-            0o600,
-        )?;
-        std::fs::rename(aside, self.folder()).with_context(writing)
+        Ok(InMaking { folder, place: self.folder(), password, is_there, _lock: lock })
     }
 
-    fn entry(&self) -> Option<Entry> {
+    pub(super) fn entry(&self) -> Option<Entry> {
         Entry::read(&self.folder())
     }
 
     /// Waits for the entry's lock. It ends with the file handle, also when the process is killed.
-    async fn lock(&self, is_exclusive: bool) -> anyhow::Result<File> {
+    pub(super) async fn lock(&self, is_exclusive: bool) -> anyhow::Result<File> {
         let path = self.cache.join(format!("{}.lock", self.key));
         let context = || format!("locking {}", path.display());
         let file = files::open_lock(&path).with_context(context).hint(CACHE_HINT)?;
@@ -250,7 +245,7 @@ impl Source {
         let prepared = Prepared { cache: &self.cache, key: self.key.clone() };
         let placed = prepared.place_kept_at(to, account).await?;
         let gone = || anyhow!("the prepared data folder {} is gone", prepared.folder().display());
-        placed.map(|placed| placed.sealed).ok_or_else(gone).hint("make the run anew")
+        placed.map(|placed| placed.logins).ok_or_else(gone).hint("make the run anew")
     }
 }
 
@@ -267,8 +262,55 @@ fn try_lock_shared(cache: &Path, key: &str) -> Option<File> {
     file.try_lock_shared().is_ok().then_some(file)
 }
 
+/// An entry that is being made.
+pub(super) struct InMaking {
+    /// The folder in which it is made.
+    pub folder: PathBuf,
+    /// Where it will be.
+    place: PathBuf,
+    password: String,
+    /// Whether it takes the place of another one.
+    is_there: bool,
+    _lock: File,
+}
+
+impl InMaking {
+    pub(super) fn stage(&self) -> Stage<'_> {
+        Stage { folder: &self.folder, data: self.folder.join("made"), password: &self.password }
+    }
+
+    /// Puts it into its place, with these of its files beside the data.
+    pub(super) async fn finish(&self, account: Option<&Account>, beside: &[PathBuf]) -> anyhow::Result<()> {
+        let folder = &self.folder;
+        let writing = || format!("making the prepared data folder {}", folder.display());
+        // What the server's user has made, it may still hold open: the entry is a copy.
+        let (own, owner) = (account::owner(None), account::owner(account));
+        let (from, data) = (self.stage().data, folder.join("data"));
+        let to = data.clone();
+        let size =
+            background::run(move || copy::copy(&from, owner, &to, None)).await?.with_context(writing)?;
+        remove_but(folder, &[std::slice::from_ref(&data), beside].concat()).with_context(writing)?;
+        let manifest = copy::manifest(&data, own)
+            .with_context(writing)?
+            .ok_or_else(|| anyhow!("it is changed while it is made"));
+        let manifest = manifest.with_context(writing)?;
+        let entry = Entry { password: self.password.clone(), size, manifest };
+        files::write(&folder.join(ENTRY), &serde_json::to_string(&entry)?, 0o600)?;
+        if !self.is_there {
+            return std::fs::rename(folder, &self.place).with_context(writing);
+        }
+        files::exchange(folder, &self.place).with_context(writing)?;
+        remove(folder)
+    }
+
+    /// Removes what was made of it, and whoever works on that.
+    pub(super) async fn give_up(&self) -> anyhow::Result<()> {
+        remove_aside(&self.folder).await
+    }
+}
+
 impl Entry {
-    fn read(folder: &Path) -> Option<Self> {
+    pub(super) fn read(folder: &Path) -> Option<Self> {
         serde_json::from_slice(&files::read(&folder.join(ENTRY), files::MOST).ok()?).ok()
     }
 
@@ -315,7 +357,9 @@ pub fn remove_unused(cache: &Path) -> usize {
         let used = std::fs::metadata(path).and_then(|metadata| metadata.modified());
         used.is_ok_and(|used| used.elapsed().is_ok_and(|age| age > UNUSED))
     };
-    let old: Vec<_> = names(cache, ".lock").into_iter().filter(|(path, _)| is_old(path)).collect();
+    let in_use = in_use();
+    let is_unused = |(path, key): &(PathBuf, String)| is_old(path) && !in_use.contains(key);
+    let old: Vec<_> = names(cache, ".lock").into_iter().filter(is_unused).collect();
     let mut count = 0;
     for (path, key) in old {
         // Held until the entry is gone, so that nobody copies half of it. The lock's own file stays: another
@@ -332,7 +376,15 @@ pub fn remove_unused(cache: &Path) -> usize {
     count
 }
 
-fn names(cache: &Path, ending: &str) -> Vec<(PathBuf, String)> {
+/// The entries that servers came from whose runs are there: who restores one needs them again.
+fn in_use() -> BTreeSet<String> {
+    let records = Registry::find().and_then(|registry| registry.records().ok());
+    let records = records.map(|(records, _)| records).unwrap_or_default();
+    let servers = records.iter().filter_map(|record| record.local()).flat_map(|local| &local.servers);
+    servers.filter_map(|server| server.source.as_ref()).map(|source| source.key.clone()).collect()
+}
+
+pub(super) fn names(cache: &Path, ending: &str) -> Vec<(PathBuf, String)> {
     let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| {
@@ -355,7 +407,7 @@ fn remove_but(folder: &Path, kept: &[PathBuf]) -> std::io::Result<()> {
 }
 
 /// Removes a folder that may not be there.
-fn remove(folder: &Path) -> anyhow::Result<()> {
+pub(super) fn remove(folder: &Path) -> anyhow::Result<()> {
     let removed = files::if_there(std::fs::remove_dir_all(folder)).map(drop);
     removed.with_context(|| format!("removing {}", folder.display())).hint(CACHE_HINT)
 }
@@ -414,20 +466,22 @@ mod tests {
         let (one, placed) = place("one").await;
         std::fs::write(one.join("file"), "of a run").unwrap();
         std::fs::write(one.join("other"), "of a run").unwrap();
-        placed.source.keep(&one, None).await;
+        placed.source.as_ref().unwrap().keep(&one, None).await;
         assert!(!one.exists());
-        let [spare] = &placed.source.spares()[..] else { panic!("one spare") };
+        let [spare] = &placed.source.as_ref().unwrap().spares()[..] else { panic!("one spare") };
         assert_eq!(std::fs::read_dir(spare).unwrap().count(), 1);
         // Nobody is meant to touch it there; it does no harm.
         std::fs::write(spare.join("file"), "touched").unwrap();
         let (two, again) = place("two").await;
         assert_eq!(std::fs::read_to_string(two.join("file")).unwrap(), "content");
-        assert_eq!((again.password, again.source.spares().len(), made.get()), (placed.password, 0, 1));
+        let spares = again.source.unwrap().spares().len();
+        assert_eq!((&again.password, spares, made.get()), (&placed.password, 0, 1));
         // One of an entry that was replaced meanwhile is of no use to the new one.
         prepared.discard_as_broken().await.unwrap();
         let (_three, _) = place("three").await;
-        placed.source.keep(&two, None).await;
-        assert!(two.exists() && placed.source.spares().is_empty());
+        let source = placed.source.unwrap();
+        source.keep(&two, None).await;
+        assert!(two.exists() && source.spares().is_empty());
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use crate::background;
 use crate::bug;
 use crate::failure::{Advise, Exit};
 use crate::process::{self, Process};
-use crate::registry::{Claim, Command, LocalRun, Phase, Record, Server};
+use crate::registry::{Claim, Command, LocalRun, Phase, Record, Source};
 
 /// How long a server gets to end by itself before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -57,7 +57,7 @@ pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow:
     let (ended, ()) = tokio::join!(end, kept);
     ended?;
     if may_run {
-        join_all(local.servers.iter().map(give_back)).await;
+        join_all(local.servers.iter().map(|server| give_back(server.source.as_ref(), &server.data))).await;
     }
     delete(&local.data)
         .await
@@ -125,17 +125,17 @@ pub async fn end_command(record: &Record) -> anyhow::Result<()> {
 
 /// Gives a server's data folder back to where it came from, without what the run has done to it. What cannot
 /// go back is deleted with the rest.
-async fn give_back(server: &Server) {
-    let (Some(source), Ok(folder)) = (&server.source, server.data.symlink_metadata()) else { return };
+pub(super) async fn give_back(source: Option<&Source>, data: &Path) {
+    let (Some(source), Ok(folder)) = (source, data.symlink_metadata()) else { return };
     let is_root = rustix::process::geteuid().is_root();
     // In a folder of the account's own, as an older testbed has made them, the name could lead elsewhere by
     // now.
-    let above = server.data.parent().and_then(|above| above.symlink_metadata().ok());
+    let above = data.parent().and_then(|above| above.symlink_metadata().ok());
     if is_root && (folder.uid() == 0 || above.is_none_or(|above| above.uid() != 0)) {
         return;
     }
     let owner = Account { name: String::new(), uid: folder.uid(), gid: folder.gid() };
-    source.keep(&server.data, is_root.then_some(&owner)).await;
+    source.keep(data, is_root.then_some(&owner)).await;
 }
 
 /// Ends the servers that work in a run's folder, of which nothing else is known any more, and deletes it.
@@ -146,6 +146,25 @@ pub async fn remove_data(folder: &Path) -> anyhow::Result<()> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let run_id = name.rsplit_once('.').map_or(&*name, |(run_id, _)| run_id);
     remove_server(folder, run_id, &processes::servers_in(folder)).await
+}
+
+/// Removes what is beside the folders of a run's servers, with whoever works in it, and forgets the logs of servers that
+/// are not there.
+///
+/// # Errors
+/// What is left ([`Exit::TeardownIncomplete`]).
+pub async fn remove_strays(local: &mut LocalRun, run_id: &str) -> anyhow::Result<()> {
+    let context = || format!("looking into {}", local.data.display());
+    for entry in std::fs::read_dir(&local.data).with_context(context)? {
+        let entry = entry.with_context(context)?;
+        let is_own = local.servers.iter().any(|server| server.data.parent() == Some(&entry.path()));
+        if !is_own && entry.file_type().with_context(context)?.is_dir() {
+            remove_server(&entry.path(), run_id, &local.programs).await?;
+        }
+    }
+    local.logs.retain(|(name, _)| local.servers.iter().any(|server| server.name == *name));
+    local.at_work = false;
+    Ok(())
 }
 
 /// Ends a server of a run that works in this folder, and deletes the folder.

@@ -31,6 +31,9 @@ const QUITTING: Duration = Duration::from_secs(2);
 /// The part of the time that a server gets to end by itself before it is killed.
 const ENDING: u32 = 2;
 
+/// In its data folder as long as PostgreSQL runs.
+const POSTGRES_FILE: &str = "postmaster.pid";
+
 /// Fails where the server could not be started again, and so is not to be stopped.
 pub fn check(server: &Server) -> anyhow::Result<()> {
     start_of(server)?;
@@ -43,6 +46,12 @@ pub async fn ask(server: &Server, deadline: Instant) {
     let signal = if is_postgres(server) { Signal::INT } else { Signal::TERM };
     server.process.signal(signal);
     processes::gone(server.process, deadline::left(deadline) / ENDING).await;
+}
+
+/// Whether a server that is not there any more has ended cleanly: then it has taken its file away.
+pub fn has_ended_cleanly(server: &Server) -> bool {
+    let file = if is_postgres(server) { POSTGRES_FILE } else { "server.pid" };
+    !server.process.is_alive() && !server.data.join(file).exists()
 }
 
 /// Ends the server, unless it has ended already, with all that it has started.
@@ -58,7 +67,7 @@ pub async fn end(server: &Server, run_id: &str) -> anyhow::Result<()> {
     // Nobody was overlooked.
     process::check()?;
     // One that was killed leaves it, and the next one does not start while the system still lists the process.
-    let lock = server.data.join("postmaster.pid");
+    let lock = server.data.join(POSTGRES_FILE);
     files::if_there(std::fs::remove_file(&lock)).with_context(|| format!("removing {}", lock.display()))?;
     Ok(())
 }

@@ -11,7 +11,6 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use rustix::process::Signal;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
@@ -155,7 +154,7 @@ impl Making<'_> {
     /// Puts a copy of the topmost folder at `to`, and makes what of it is not there yet.
     pub(super) async fn place(&self, to: &Path) -> anyhow::Result<Placed> {
         let placed = self.place_layer(self.layers.seeds.len(), to).await?;
-        if self.first.get().is_some() && placed.sealed.is_some() {
+        if self.first.get().is_some() && placed.logins.is_some() {
             prepared::keep_within(self.layers.base.cache(), self.run.seed_limit);
         }
         Ok(placed)
@@ -163,6 +162,9 @@ impl Making<'_> {
 
     fn place_layer<'f>(&'f self, count: usize, to: &'f Path) -> Work<'f> {
         let account = self.setting.account;
+        if let Some(snapshot) = &self.layers.planned.from {
+            return Box::pin(snapshot.place(self.run.area, to, account));
+        }
         Box::pin(async move {
             match count.checked_sub(1).and_then(|index| Some((index, self.layers.seeds.get(index)?))) {
                 None => {
@@ -214,7 +216,7 @@ impl Making<'_> {
         }
         let quiet = |_: Told<'_>| {};
         let mut serving = serve::serve(&own, self.run, &stage.data, self.setting, &below, &quiet).await?;
-        let filled = self.fill(&own, seed, step, &serving, &stage, below.sealed.is_none()).await;
+        let filled = self.fill(&own, seed, step, &serving, &stage, below.logins.is_none()).await;
         filled.map_err(|error| serve::redacted(&own, &serving.root, error, "seed-failed"))?;
         let logins = if is_postgres(&own) {
             postgres::seal(&own, &stage, serving.port).await
@@ -224,7 +226,7 @@ impl Making<'_> {
         let logins = logins
             .with_context(|| format!("{name}: looking for the logins of the seed"))
             .exit(Exit::Never)?;
-        self.end(&mut serving, &stage)
+        serve::end(&own, &mut serving, stage.folder, self.run.deadline)
             .await
             .with_context(|| format!("{name}: ending the server of the seed"))?;
         let changed = step.changed(&seed.folder).with_context(|| name.clone())?;
@@ -324,20 +326,6 @@ impl Making<'_> {
         };
         let _ = timeout(REST, read_tail(&mut pipe, &mut tail)).await;
         told(status, &tail)
-    }
-
-    /// Ends the server cleanly, whoever is connected to it, and whatever scripts have left running.
-    async fn end(&self, serving: &mut Serving, stage: &Stage<'_>) -> anyhow::Result<()> {
-        let signal = if is_postgres(self.layers.planned) { Signal::INT } else { Signal::TERM };
-        serving.process.signal(signal);
-        let status = timeout_at(self.run.deadline, serving.child.wait()).await;
-        let status = status.map_err(|_| anyhow!("it does not end")).exit(Exit::NotReady)??;
-        if !status.success() {
-            return Err(anyhow!("it did not end cleanly ({status})")).exit(Exit::Never);
-        }
-        let ended = processes::end(|| processes::preparing(stage.folder)).await;
-        ended
-            .map_err(|left| anyhow!("processes that work in {} do not end: {left:?}", stage.folder.display()))
     }
 }
 

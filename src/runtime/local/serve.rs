@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use rustix::fs::OFlags;
+use rustix::process::Signal;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep};
 
 use super::planned::{Planned, Run};
 use super::prepared::Placed;
 use super::program::{LINES, Setting, last_lines};
-use super::{logs, mysql, postgres};
+use super::{logs, mysql, postgres, processes};
 use crate::database::{Engine, Login};
 use crate::failure::{Advise, Exit};
 use crate::history::record::What;
@@ -179,6 +180,28 @@ async fn serve_on(
         std::fs::remove_file(mysql::init_file(data)).context("removing the file with the logins")?;
     }
     Ok(Serving { child, process, port, root })
+}
+
+/// Ends a server cleanly, whoever is connected to it, and whatever else works in the folder above its data: what
+/// scripts have left running.
+///
+/// # Errors
+/// It does not end in time ([`Exit::NotReady`]), or not cleanly.
+pub(super) async fn end(
+    planned: &Planned,
+    serving: &mut Serving,
+    folder: &Path,
+    deadline: Instant,
+) -> anyhow::Result<()> {
+    let signal = if is_postgres(planned) { Signal::INT } else { Signal::TERM };
+    serving.process.signal(signal);
+    let status = tokio::time::timeout_at(deadline, serving.child.wait()).await;
+    let status = status.map_err(|_| anyhow!("it does not end")).exit(Exit::NotReady)??;
+    if !status.success() {
+        return Err(anyhow!("it did not end cleanly ({status})")).exit(Exit::Never);
+    }
+    let ended = processes::end(|| processes::preparing(folder)).await;
+    ended.map_err(|left| anyhow!("processes that work in {} do not end: {left:?}", folder.display()))
 }
 
 pub(super) fn arguments(

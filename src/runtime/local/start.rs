@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use tokio::process::Child;
 
+use super::as_made::AsMade;
 use super::planned::{Planned, Run};
 use super::prepared::Placed;
 use super::program::Setting;
@@ -44,7 +45,7 @@ pub async fn start(planned: &Planned, run: Run<'_>, report: impl Fn(Told<'_>)) -
     let layers = Layers::of(planned, &run.area.cache);
     // A damaged entry that was not noticed by its size makes a server that dies.
     match attempt(planned, run, &folder, setting, &layers, &report).await {
-        Err(first) if died_of_its_data(&first) => {
+        Err(first) if died_of_its_data(&first) && planned.from.is_none() => {
             let discarded = tokio::time::timeout_at(run.deadline, layers.discard_as_broken()).await;
             discarded
                 .unwrap_or_else(|_| Err(anyhow!("another process works on the damaged prepared data folder")))
@@ -87,15 +88,35 @@ async fn attempt(
         .kind("not-ready", Some(&planned.database.name))
     })?;
     report(Told::Moment(What::Prepared, making.first.get().unwrap_or_default()));
-    let serving = serve::serve(planned, run, &data, setting, &placed, report).await?;
+    start_on(planned, run, &data, setting, &placed, report).await
+}
+
+/// Starts a server on a data folder that is in its place.
+pub(super) async fn start_on(
+    planned: &Planned,
+    run: Run<'_>,
+    data: &Path,
+    setting: Setting<'_>,
+    placed: &Placed,
+    report: &impl Fn(Told<'_>),
+) -> anyhow::Result<Started> {
+    let serving = serve::serve(planned, run, data, setting, placed, report).await?;
     // A seed has them in it.
-    if placed.sealed.is_none() {
-        let server = scripts::Server { data: &data, port: serving.port, root: &serving.root };
+    if placed.logins.is_none() {
+        let server = scripts::Server { data, port: serving.port, root: &serving.root };
         let ran = scripts::run(planned, "the set-up script", &planned.scripts, &server, setting, run);
         ran.await.map_err(|error| serve::redacted(planned, &serving.root, error, "set-up-failed"))?;
     }
-    let arguments = serve::arguments(planned, &data, setting, serving.port)?;
-    let server = Server { start: again(planned, arguments), ..note(planned, &placed, &serving, &data) };
+    let is_seeded = planned.seed.is_some();
+    let kept = Planned {
+        scripts: if placed.logins.is_some() { Vec::new() } else { planned.scripts.clone() },
+        seed: None,
+        ..planned.clone()
+    };
+    let seed = placed.source.clone().filter(|_| is_seeded);
+    AsMade { planned: kept, root: serving.root.clone(), seed }.write(data)?;
+    let arguments = serve::arguments(planned, data, setting, serving.port)?;
+    let server = Server { start: again(planned, arguments), ..note(planned, placed, &serving, data) };
     Ok(Started { server, child: serving.child })
 }
 
@@ -120,7 +141,7 @@ fn note(planned: &Planned, placed: &Placed, serving: &Serving, data: &Path) -> S
         database: login.database.clone(),
         log: data.with_file_name("log"),
         data: data.to_owned(),
-        source: Some(placed.source.clone()),
+        source: placed.source.clone(),
         ready: Ready {
             evidence: "own-process".into(),
             detail: format!(
@@ -131,5 +152,7 @@ fn note(planned: &Planned, placed: &Placed, serving: &Serving, data: &Path) -> S
         },
         start: None,
         restarts: Vec::new(),
+        fork_of: None,
+        stopped_by: None,
     }
 }

@@ -1,8 +1,11 @@
 //! Runs of this machine: their databases are server processes, noted in the registry.
 
 pub(super) mod down;
+pub(super) mod fork;
 pub(super) mod gc;
 pub(super) mod restart;
+pub(super) mod restore;
+pub(super) mod snapshot;
 pub(super) mod status;
 
 use std::collections::BTreeMap;
@@ -78,7 +81,7 @@ impl Backend for Servers {
         if let Some(noted) = registry.read(plan.run_id.as_str())? {
             check_same(&noted, plan, &objects)?;
         }
-        let wishes = Wishes { params: &plan.params, asked: &plan.asked };
+        let wishes = Wishes { params: &plan.params, asked: &plan.asked, project: &call.project };
         let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area).await?;
         tell_differences(&servers, args.strict, progress)?;
         if !servers.servers.is_empty() {
@@ -120,6 +123,7 @@ impl Backend for Servers {
             programs: servers.servers.iter().map(|server| server.installed.program.clone()).collect(),
             objects: objects.clone(),
             servers: Vec::new(),
+            at_work: false,
         };
         let claim = registry.add(Record { history: recording.id(), ..call.record(Place::Local(run)) })?;
         recording.on(Event::Begun {
@@ -469,8 +473,14 @@ fn check_same(record: &Record, plan: &Plan, objects: &BTreeMap<String, String>) 
     for database in databases {
         let Some(noted) = local.servers.iter().find(|server| server.name == database.name) else { continue };
         let seed = seed_of(&database.name);
-        if local.objects.get(&seed) != objects.get(&seed) {
-            tell(database.name.clone(), Some("its seed"));
+        let (before, now) = (local.objects.get(&seed), objects.get(&seed));
+        if before != now {
+            let is_snapshot = |noted: Option<&String>| noted.is_some_and(|id| id.starts_with("snapshot "));
+            let is_of_one = is_snapshot(before) || is_snapshot(now);
+            tell(database.name.clone(), Some(if is_of_one { "its snapshot" } else { "its seed" }));
+        }
+        if noted.fork_of.is_some() {
+            tell(database.name.clone(), Some("it is a fork"));
         }
         if noted.engine != database.engine.name() {
             tell(database.name.clone(), None);
@@ -558,7 +568,7 @@ fn tell_differences(servers: &LocalPlan, strict: bool, progress: &Progress) -> a
     Ok(())
 }
 
-/// Under which a seed is noted beside the objects.
+/// Under which a seed, or the snapshot in its place, is noted beside the objects.
 fn seed_of(name: &str) -> String {
     format!("Seed {name}")
 }
@@ -583,7 +593,10 @@ fn objects(plan: &Plan) -> BTreeMap<String, String> {
         let hash = annotations.and_then(|annotations| annotations.get(HASH_ANNOTATION)?.as_str());
         (object.label(), hash.unwrap_or_default().to_owned())
     };
-    let seed = |(name, asked): (&String, &setup::Asked)| Some((seed_of(name), asked.seed.as_ref()?.id()));
+    let seed = |(name, asked): (&String, &setup::Asked)| {
+        let snapshot = asked.from.as_ref().map(|from| format!("snapshot {from}"));
+        Some((seed_of(name), snapshot.or_else(|| Some(asked.seed.as_ref()?.id()))?))
+    };
     let parts = plan.asked.iter().flat_map(|(name, asked)| {
         asked.parts.iter().map(|part| (part_of(name, &part.what), part.value.clone()))
     });

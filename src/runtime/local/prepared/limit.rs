@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::{Entry, names, remove, remove_spares};
+use super::{Entry, in_use, names, remove, remove_spares};
 use crate::files;
 use crate::manifest::quantity::Quantity;
 use crate::runtime::local::sealed::Sealed;
@@ -57,13 +57,15 @@ pub fn kept(cache: &Path) -> Vec<Kept> {
 }
 
 /// Removes seeds until the others take no more than told, those first that nobody has used for the longest
-/// time. One that somebody works with, and the one that was used last, stay. Tells how many went.
+/// time. One that somebody works with, those of runs that are there, and the one that was used last, stay. Tells
+/// how many went.
 pub fn keep_within(cache: &Path, limit: u64) -> usize {
+    let in_use = in_use();
     let mut sum = 0_u64;
     let mut count = 0;
     for (index, seed) in kept(cache).into_iter().enumerate() {
         sum = sum.saturating_add(seed.size);
-        if index == 0 || sum <= limit {
+        if index == 0 || sum <= limit || in_use.contains(&seed.key) {
             continue;
         }
         let Ok(lock) = files::open_lock(&cache.join(format!("{}.lock", seed.key))) else { continue };
