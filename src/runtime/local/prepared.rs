@@ -241,7 +241,7 @@ impl Source {
         &self,
         to: &Path,
         account: Option<&Account>,
-    ) -> anyhow::Result<Option<Sealed>> {
+    ) -> anyhow::Result<Option<Vec<Sealing>>> {
         let prepared = Prepared { cache: &self.cache, key: self.key.clone() };
         let placed = prepared.place_kept_at(to, account).await?;
         let gone = || anyhow!("the prepared data folder {} is gone", prepared.folder().display());
