@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::cli::Restart;
 use crate::failure::{Advise, Exit, exit_of};
 use crate::output::Connection;
+use crate::process;
 use crate::progress::Progress;
 use crate::recorder::event::Part;
 use crate::recorder::{Event, Recorder};
@@ -44,14 +45,14 @@ pub(crate) async fn restart(
     };
     let redactor = local.redactor(&run.run_id);
     let before = of(&mut claim, database)?.clone();
-    server::check(&before)?;
+    server::check(&claim, &before)?;
     if Instant::now() >= deadline {
         return Err(late(database, args.timeout)).hint("nothing was stopped");
     }
     let mut interrupted = pin!(interrupted);
     progress.stage(&before.name, "stopping", &before.server);
     let interruption = tokio::select! {
-        () = server::ask(&before, deadline) => None,
+        () = server::ask(&before, &run.run_id, deadline) => None,
         error = interrupted.as_mut() => Some(error),
     };
     server::end(&before, &run.run_id).await?;
@@ -59,6 +60,8 @@ pub(crate) async fn restart(
     progress.stage(&before.name, "starting", &before.server);
     let mut restarted = server::start(&before, &run.run_id)?;
     let process = restarted.process;
+    // The others of the run have ended, if they were another container's.
+    claim.record.namespace = process::namespace();
     let server = of(&mut claim, database)?;
     server.process = process;
     server.restarts.push(registry::Restart { was_ready: server.ready.at, at });
