@@ -348,3 +348,25 @@ fn nothing_that_a_repository_names_is_run_or_waited_for() {
     init(&clone);
     assert!(!clone.has("evil.sh.ran"));
 }
+
+#[test]
+fn what_it_writes_is_read_again_whatever_the_names_are() {
+    let long = "x".repeat(300);
+    for (service, database, told) in [
+        ("null", "null", None),
+        ("true", "shop", None),
+        ("db", "a\\e[31m", Some("the name of the database has a control character")),
+        ("db", &long, Some("the name of the database has 300 characters, and mysql takes at most 64")),
+    ] {
+        let folder = Folder::new();
+        std::fs::create_dir_all(folder.path().join(".github/workflows")).unwrap();
+        let env = format!("{{MYSQL_ROOT_PASSWORD: a, MYSQL_DATABASE: \"{database}\"}}");
+        let services = format!("{{\"{service}\": {{image: \"mysql:8\", env: {env}}}}}");
+        folder.file(".github/workflows/a.yml", &format!("jobs: {{t: {{services: {services}}}}}\n"));
+        let called = folder.call(&["init"]).ok();
+        if let Some(told) = told {
+            called.says(&format!("left out: .github/workflows/a.yml:1: job t, service {service}: {told}"));
+        }
+        folder.call(&["render"]).ok();
+    }
+}

@@ -398,7 +398,7 @@ fn a_restart_and_logs_leave_alone_what_is_not_the_runs() {
     };
     damage("data", &json!(data), "the record of run one is damaged: ");
     damage("log", &json!(secret), "the record of run one is damaged: ");
-    damage("log", &json!(format!("{}/../../../../x", data)), "the record of run one is damaged: ");
+    damage("log", &json!(format!("{data}/../../../../x")), "the record of run one is damaged: ");
     local.change_record("one", |record| {
         *record = whole.clone();
         record["place"]["local"]["logs"] = json!([["postgres", secret]]);
