@@ -49,6 +49,12 @@ pub fn boot_id() -> anyhow::Result<String> {
     Ok(id.unwrap_or_default().trim().to_owned())
 }
 
+/// Where processes are told by the numbers that this one sees: in another container a number is another process.
+/// `None` where the system does not tell.
+pub fn namespace() -> Option<String> {
+    std::fs::read_link("/proc/self/ns/pid").ok()?.to_str().map(str::to_owned)
+}
+
 /// Fails where processes cannot be looked at, so that those that are not found need not be gone: too few open
 /// files, for one.
 pub fn check() -> anyhow::Result<()> {

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, anyhow};
 
@@ -12,7 +11,7 @@ use crate::console;
 use crate::failure::{Advise, usage};
 use crate::init::merge::{self, ASKED, Merged};
 use crate::init::project::Project;
-use crate::init::{Findings, Found, Place, Port, look, write};
+use crate::init::{Findings, Found, Place, Port, ignored, look, write};
 use crate::manifest::builtin::With;
 use crate::progress::Progress;
 use crate::settings::find;
@@ -47,10 +46,10 @@ pub(super) fn init(args: &Init, global: &Global) -> anyhow::Result<()> {
             put(&path, &args.folder, args.output.is_none(), &text)?;
             console::print(&format!("{}\n", path.display()))?;
             progress.say(&format!("wrote {}; next: {next}", path.display()));
-            if is_seen_by_git(&args.folder) {
+            if ignored::is_taken_in(&args.folder, CONFIG) {
                 let ignore = args.folder.join(".gitignore");
                 progress.say(&format!(
-                    "git does not ignore {CONFIG}, in which there are passwords once databases are up: add that line to {}",
+                    "no .gitignore has {CONFIG}, in which there are passwords once databases are up: add that line to {}",
                     ignore.strip_prefix(".").unwrap_or(&ignore).display()
                 ));
             }
@@ -61,16 +60,6 @@ pub(super) fn init(args: &Init, global: &Global) -> anyhow::Result<()> {
 
 /// Where `up` writes what the tests need, unless told otherwise.
 const CONFIG: &str = "testing-databases.json";
-
-/// Whether the folder is in a git repository that would take in the config file. Git alone knows what it ignores,
-/// and is asked nothing but that.
-fn is_seen_by_git(folder: &Path) -> bool {
-    let mut git = Command::new("git");
-    git.args(["-c", "core.fsmonitor=false", "check-ignore", "--quiet", "--", CONFIG]).current_dir(folder);
-    let asked = git.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    // Outside of a repository it is 128.
-    asked.is_ok_and(|status| status.code() == Some(1))
-}
 
 fn asked(with: &With) -> Found {
     let place = Place { group: ASKED.into(), text: "asked for with --with".into() };

@@ -88,7 +88,7 @@ fn why_nobody(Server { target, .. }: &Server) -> Option<String> {
         return Some(format!("the loopback device (lo) is down: {}", ports::LOOPBACK_HINT));
     }
     let (records, _) = Registry::find()?.records().ok()?;
-    records.iter().find_map(|record| {
+    records.iter().filter(|record| !record.is_elsewhere()).find_map(|record| {
         let servers = &record.local()?.servers;
         let ended = servers.iter().find(|one| one.port == target.port && !one.process.is_alive())?;
         let (name, run_id) = (&ended.name, &record.run_id);

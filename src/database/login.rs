@@ -140,33 +140,30 @@ pub(super) fn read(engine: Engine, vendor: Vendor, variables: &mut Variables) ->
 /// Sources: MySQL's and MariaDB's reference on identifier lengths; PostgreSQL's NAMEDATALEN, which counts
 /// bytes.
 fn check(engine: Engine, login: &Login) -> anyhow::Result<()> {
+    check_name(engine, "database", login.database.as_deref().unwrap_or_default())?;
+    check_name(engine, "user", &login.user)
+}
+
+/// The same for one of them: `what` is `database` or `user`.
+pub fn check_name(engine: Engine, what: &str, name: &str) -> anyhow::Result<()> {
     let (database, user) = match engine {
         Engine::Mysql => (64, 32),
         Engine::Mariadb => (64, 128),
         Engine::Postgres => (63, 63),
         Engine::Sqlite => return Ok(()),
     };
-    let names = [
-        ("database", login.database.as_deref().unwrap_or_default(), database),
-        ("user", login.user.as_str(), user),
-    ];
-    for (what, name, most) in names {
-        let (length, unit) = if engine == Engine::Postgres {
-            (name.len(), "bytes")
-        } else {
-            (name.chars().count(), "characters")
-        };
-        if length > most {
-            bail!("the name of the {what} has {length} {unit}, and {engine} takes at most {most}");
-        }
-        if name.contains(char::is_control) {
-            bail!("the name of the {what} has a control character");
-        }
+    let (length, unit) =
+        if engine == Engine::Postgres { (name.len(), "bytes") } else { (name.chars().count(), "characters") };
+    let most = if what == "user" { user } else { database };
+    if length > most {
+        bail!("the name of the {what} has {length} {unit}, and {engine} takes at most {most}");
     }
-    if engine == Engine::Postgres && login.user.contains(['"', '\'', '\\']) {
+    if name.contains(char::is_control) {
+        bail!("the name of the {what} has a control character");
+    }
+    if engine == Engine::Postgres && what == "user" && name.contains(['"', '\'', '\\']) {
         bail!(
-            "the user {:?} has a quote or a backslash, which the entrypoint of its image does not take",
-            login.user
+            "the user {name:?} has a quote or a backslash, which the entrypoint of its image does not take"
         );
     }
     Ok(())

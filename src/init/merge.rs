@@ -1,7 +1,7 @@
 //! One database out of several places that mean the same one, and a name of its own for each.
 
 use super::{Found, Purpose, write};
-use crate::database::Engine;
+use crate::database::{Engine, check_name};
 
 /// What is proposed, and what is not because of it, each with its place and the reason.
 #[derive(Debug, Default)]
@@ -35,7 +35,21 @@ pub fn merge(found: Vec<Found>) -> Merged {
     }
     let mut merged = choose(merged);
     name(&mut merged.found);
+    merged.aside.extend(merged.found.iter_mut().flat_map(pass_over));
     merged
+}
+
+/// Passes over names that no server takes, and tells them.
+fn pass_over(one: &mut Found) -> Vec<String> {
+    let place = one.places.first().map_or_else(String::new, |place| format!("{}: ", place.text));
+    let mut told = Vec::new();
+    for (what, name) in [("database", &mut one.database), ("user", &mut one.user)] {
+        if let Some(Err(why)) = name.as_ref().map(|name| check_name(one.engine, what, name)) {
+            *name = None;
+            told.push(format!("{place}{why}"));
+        }
+    }
+    told
 }
 
 /// How good a source is: what is for tests before what is for development, and a server that is described

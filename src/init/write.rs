@@ -29,7 +29,7 @@ pub fn write(found: &[Found], next: &str) -> String {
 }
 
 fn database(found: &Found) -> String {
-    let image = image(found);
+    let (name, image) = (scalar(&found.name), image(found));
     let mut text: String =
         found.places.iter().map(|place| format!("  # {}\n", one_line(&place.text))).collect();
     let params = [("image", &found.image), ("user", &found.user), ("database", &found.database)];
@@ -38,9 +38,9 @@ fn database(found: &Found) -> String {
         .filter_map(|(key, value)| Some((key, value.as_ref().filter(|value| !value.is_empty())?)))
         .collect();
     if params.is_empty() && found.port.is_none() && found.init.is_empty() && found.args.is_empty() {
-        return text + &format!("  {}: {image}\n", found.name);
+        return text + &format!("  {name}: {image}\n");
     }
-    text += &format!("  {}:\n    use: {image}\n", found.name);
+    text += &format!("  {name}:\n    use: {image}\n");
     params.iter().for_each(|(key, value)| text += &format!("    {key}: {}\n", scalar(value)));
     for (key, items) in [("init", &found.init), ("args", &found.args)] {
         if !items.is_empty() {

@@ -5,6 +5,7 @@
 //! ends, however that happens. A run whose lock is free although nobody has said that it is up was abandoned,
 //! and the next command removes it.
 
+mod execs;
 mod record;
 mod unreadable;
 
@@ -23,6 +24,7 @@ use crate::state::STATE_HINT;
 use crate::time::Time;
 use crate::{deadline, files, process, state};
 
+pub use execs::Exec;
 pub use record::{Abandoned, Command, LocalRun, Phase, Place, Record, Restart, Server, Source, Start};
 pub use unreadable::Unreadable;
 
@@ -179,6 +181,12 @@ impl Registry {
         read(&self.folder(run_id)).map_err(|unreadable| unreadable.error())
     }
 
+    /// Whether a testbed that was killed has left its command on a run that stays.
+    pub fn has_stray_command(&self, record: &Record) -> bool {
+        let is_left = || record.has_stray_command() || !Exec::left(&self.folder(&record.run_id)).is_empty();
+        !record.is_elsewhere() && is_left()
+    }
+
     /// Whether a run is not noted whose record in the archive has this id. One that cannot be read is not
     /// lost.
     pub fn has_lost(&self, run_id: &str, history: &str) -> bool {
@@ -238,8 +246,9 @@ impl Registry {
         Ok(up)
     }
 
-    /// Claims the runs that nobody needs any more, and deletes what is left of deletions.
-    pub fn abandoned(&self) -> anyhow::Result<Vec<(Claim, Abandoned)>> {
+    /// Claims the runs that nobody needs any more, and deletes what is left of deletions. Tells what keeps runs from
+    /// being looked at, which is no reason to leave the others.
+    pub fn abandoned(&self) -> anyhow::Result<(Vec<(Claim, Abandoned)>, Vec<anyhow::Error>)> {
         let (folders, others): (Vec<_>, Vec<_>) =
             self.entries()?.into_iter().partition(|(_, is_folder)| *is_folder);
         for (path, _) in others {
@@ -249,22 +258,27 @@ impl Registry {
             }
         }
         if folders.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Default::default());
         }
         let _guard = self.guard()?;
         let (boot, now) = (process::boot_id()?, Time::now());
-        let mut claims = Vec::new();
+        let (mut claims, mut untaken) = (Vec::new(), Vec::new());
         for (folder, _) in folders {
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
             if name.starts_with(GONE) {
                 let _ = std::fs::remove_dir_all(&folder);
-            } else if let Taken::Free(claim) = Claim::take(&folder)?
-                && let Some(why) = claim.record.is_abandoned(&boot, now)
-            {
-                claims.push((*claim, why));
+                continue;
+            }
+            match Claim::take(&folder) {
+                Ok(Taken::Free(claim)) => {
+                    let why = claim.record.is_abandoned(&boot, now);
+                    claims.extend(why.map(|why| (*claim, why)));
+                }
+                Ok(_) => {}
+                Err(error) => untaken.push(error),
             }
         }
-        Ok(claims)
+        Ok((claims, untaken))
     }
 
     /// What is there, and whether it is a folder.
@@ -453,11 +467,11 @@ mod tests {
         let mut claim = registry.add(record("run-1")).unwrap();
         assert!(registry.add(record("run-1")).is_err());
         assert!(matches!(registry.claim(&id).unwrap(), Found::Held(_)));
-        assert!(registry.abandoned().unwrap().is_empty());
+        assert!(registry.abandoned().unwrap().0.is_empty());
         claim.record.phase = Phase::Up;
         claim.save().unwrap();
         drop(claim);
-        assert!(registry.abandoned().unwrap().is_empty(), "one that is up is nobody's");
+        assert!(registry.abandoned().unwrap().0.is_empty(), "one that is up is nobody's");
         let Found::Free(claim) = registry.claim(&id).unwrap() else { panic!("it is free") };
         assert_eq!(claim.record.phase, Phase::Up);
         claim.forget().unwrap();
@@ -478,7 +492,7 @@ mod tests {
             local.boot = "another".into();
         }
         drop(registry.add(rebooted).unwrap());
-        let mut claims: Vec<_> = registry.abandoned().unwrap();
+        let (mut claims, _) = registry.abandoned().unwrap();
         claims.sort_by(|(one, _), (other, _)| one.record.run_id.cmp(&other.record.run_id));
         assert_eq!(
             claims.iter().map(|(claim, _)| claim.record.run_id.as_str()).collect::<Vec<_>>(),

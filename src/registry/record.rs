@@ -1,7 +1,7 @@
 //! What is noted about a run: enough to show it and to remove all of it, by whatever process comes next.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::database::Engine;
 use crate::failure::Advise;
+use crate::files;
 use crate::location::Location;
 use crate::output::Connection;
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::redact::Redactor;
 use crate::run_id::RunId;
 use crate::state::{self, Ready};
@@ -30,6 +31,10 @@ pub struct Record {
     pub phase: Phase,
     /// The process that works on it, if any does.
     pub owner: Option<Process>,
+    /// Where its processes are told by their numbers, as [`process::namespace`] has it; an older testbed has not
+    /// noted that.
+    #[serde(default)]
+    pub namespace: Option<String>,
     /// When it was made.
     pub made: Time,
     /// The folder that testbed was called in.
@@ -175,6 +180,38 @@ impl LocalRun {
         self.servers.iter().for_each(|server| redactor.add(&server.password));
         redactor
     }
+
+    /// Whether a path leads into its folder: a record may be damaged.
+    pub fn has(&self, path: &Path) -> bool {
+        path != self.data
+            && path.starts_with(&self.data)
+            && path.components().all(|part| part != Component::ParentDir)
+    }
+
+    /// Fails where a path is none of the run's.
+    pub fn check(&self, run_id: &str, path: &Path) -> anyhow::Result<()> {
+        let name = self.data.file_name().unwrap_or_default().to_string_lossy();
+        if self.has(path) && name.rsplit_once('.').is_some_and(|(before, _)| before == run_id) {
+            return Ok(());
+        }
+        let error = anyhow!("the record of run {run_id} is damaged: {} is not in its folder", path.display());
+        Err(error).hint(format!("testbed down --run-id {run_id} removes what is left of it"))
+    }
+
+    /// Whether a server runs, or may: each holds its log as long as it does, wherever it is.
+    fn may_serve(&self) -> bool {
+        let mut logs =
+            self.logs.iter().map(|(_, log)| log).chain(self.servers.iter().map(|server| &server.log));
+        let is_held = |log: &PathBuf| match files::if_there(files::open(log)) {
+            Ok(Some(log)) => log.try_lock().is_err(),
+            // One that was never started has none.
+            Ok(None) => false,
+            Err(_) => true,
+        };
+        // What another container keeps to itself cannot be looked at.
+        let is_hidden = !self.data.is_dir() && !(self.logs.is_empty() && self.servers.is_empty());
+        is_hidden || logs.any(is_held)
+    }
 }
 
 impl Server {
@@ -207,6 +244,7 @@ impl Record {
             run_id: run_id.as_str().to_owned(),
             phase: Phase::Starting,
             owner: Process::with_id(std::process::id()),
+            namespace: process::namespace(),
             made: Time::now(),
             called_in: std::env::current_dir().unwrap_or_default(),
             project: PathBuf::new(),
@@ -247,7 +285,46 @@ impl Record {
     /// The variable that tells the processes of this run's command from all others, `NAME=value`: every
     /// process passes it on to those that it starts.
     pub fn mark(&self) -> Option<String> {
-        self.owner.map(|Process { pid, start }| format!("{MARK}={pid}.{start}"))
+        self.owner.map(mark)
+    }
+
+    /// This process works on it from now on.
+    pub fn own(&mut self) {
+        self.owner = Process::with_id(std::process::id());
+        self.namespace = process::namespace();
+    }
+
+    /// Whether the numbers of its processes mean others here: they are of another container of this machine.
+    pub fn is_of_another_namespace(&self) -> bool {
+        self.namespace.is_some()
+            && process::namespace().is_some_and(|own| self.namespace.as_ref() != Some(&own))
+    }
+
+    /// Whether it has servers in another container of this machine, as far as can be told: there they run, though
+    /// no such process is seen here.
+    pub fn is_elsewhere(&self) -> bool {
+        self.is_of_another_namespace()
+            && self.local().is_some_and(|local| {
+                process::boot_id().is_ok_and(|boot| boot == local.boot) && local.may_serve()
+            })
+    }
+
+    /// Fails where only another container can work with the run.
+    pub fn check_is_here(&self) -> anyhow::Result<()> {
+        if self.is_elsewhere() { Err(self.elsewhere()) } else { Ok(()) }
+    }
+
+    /// The error of a command that would have to see the run's processes.
+    pub fn elsewhere(&self) -> anyhow::Error {
+        let run_id = &self.run_id;
+        let folder = state::folder().unwrap_or_default().join("runs").join(run_id);
+        let error = anyhow!(
+            "run {run_id} is of another container of this machine, whose processes cannot be seen from here"
+        );
+        error.hint(format!(
+            "call testbed in that container; if it is gone for good, delete {}",
+            folder.display()
+        ))
     }
 
     /// Whether this process is part of the run's own command.
@@ -283,6 +360,9 @@ impl Record {
 
     /// Whether a run whose lock is free is to be removed, and why.
     pub fn is_abandoned(&self, boot: &str, now: Time) -> Option<Abandoned> {
+        if self.is_elsewhere() {
+            return None;
+        }
         if self.phase != Phase::Up || self.local().is_some_and(|local| local.boot != boot) {
             return Some(Abandoned::Killed);
         }
@@ -290,6 +370,11 @@ impl Record {
         let grace = if self.local().is_some() { Duration::ZERO } else { KEPT_EXPIRED };
         self.expires.filter(|expires| expires.after(grace) <= now).map(|_| Abandoned::Expired)
     }
+}
+
+/// The variable that tells the processes of a command by the testbed that has started it.
+pub(super) fn mark(Process { pid, start }: Process) -> String {
+    format!("{MARK}={pid}.{start}")
 }
 
 /// Where a data folder came from: its prepared folder, in a state that a later one of the same recipe is told

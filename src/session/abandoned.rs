@@ -33,21 +33,26 @@ pub(crate) fn why(abandoned: Abandoned) -> (&'static str, &'static str) {
     }
 }
 
-/// Removes what was abandoned, and returns what is noted of it. What cannot be removed, or not within the
-/// time of the command, is told, and left for the next command.
-pub(crate) async fn remove(
+/// Removes what was abandoned. What cannot be removed, or not within the time of the command, is told, and left for
+/// the next command.
+pub(crate) async fn remove(registry: &Registry, recorder: &Recorder, within: Duration, progress: &Progress) {
+    let (_, untaken) = sweep(registry, recorder, within, progress).await;
+    untaken.iter().for_each(|error| progress.warn_of(error));
+}
+
+/// The same. Returns what is noted of what was removed, and why a run could not be looked at.
+pub(crate) async fn sweep(
     registry: &Registry,
     recorder: &Recorder,
     within: Duration,
     progress: &Progress,
-) -> Vec<(Record, Abandoned)> {
+) -> (Vec<(Record, Abandoned)>, Vec<anyhow::Error>) {
     let mut removed = Vec::new();
-    let claims = registry.abandoned().unwrap_or_else(|error| {
-        progress.warn(&format!("looking for runs that were left behind: {error:#}"));
-        Vec::new()
-    });
+    let (claims, untaken) = registry.abandoned().unwrap_or_else(|error| (Vec::new(), vec![error]));
+    let looking = |error: anyhow::Error| error.context("looking for runs that were left behind");
+    let untaken = untaken.into_iter().map(looking).collect();
     if claims.is_empty() {
-        return removed;
+        return (removed, untaken);
     }
     let deadline = deadline::after(within.min(TEARDOWN));
     for (claim, abandoned) in claims {
@@ -74,7 +79,7 @@ pub(crate) async fn remove(
     if let Ok(area) = Area::open() {
         prepared::sweep(&area.cache).await;
     }
-    removed
+    (removed, untaken)
 }
 
 /// Ends what a testbed that was killed was running on a run that stays.
@@ -82,7 +87,9 @@ pub(crate) async fn end_commands(progress: &Progress) {
     let Some(registry) = Registry::find() else { return };
     // What cannot be read is told by whoever needs it.
     let (records, _) = registry.records().unwrap_or_default();
-    for record in records.iter().filter(|record| record.has_stray_command() || record.has_stray_folders()) {
+    for record in
+        records.iter().filter(|record| registry.has_stray_command(record) || record.has_stray_folders())
+    {
         let run_id = &record.run_id;
         match end_stray(&registry, run_id).await {
             Ok(true) => progress.say(&format!("ended what a killed testbed was running on run {run_id}")),
@@ -97,9 +104,9 @@ pub(crate) async fn end_commands(progress: &Progress) {
 /// Tells whether it was there to be ended.
 async fn end_stray(registry: &Registry, run_id: &str) -> anyhow::Result<bool> {
     let Found::Free(mut claim) = registry.claim(&RunId::parse(run_id)?)? else { return Ok(false) };
-    let is_left = claim.record.has_stray_command();
+    let is_left = registry.has_stray_command(&claim.record);
     if is_left {
-        remove::end_command(&claim.record).await?;
+        remove::end_commands(&claim).await?;
         claim.record.command = None;
     }
     let has_folders = claim.record.has_stray_folders();
@@ -141,7 +148,7 @@ async fn remove_in_cluster(
     deadline: Instant,
 ) -> anyhow::Result<()> {
     // Before its databases go: a command that loses them would only fail in another way.
-    remove::end_command(&claim.record).await?;
+    remove::end_commands(&claim).await?;
     let folder = claim.folder().map(Path::to_owned).unwrap_or_default();
     let removed = async {
         let cluster = Cluster::connect_to(location).await?;

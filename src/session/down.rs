@@ -174,7 +174,7 @@ pub(crate) async fn connect(given: Choice, noted: Option<&Location>) -> anyhow::
 
 /// Removes what is noted of a run whose databases are gone.
 async fn forget(claim: Claim) -> anyhow::Result<()> {
-    remove::end_command(&claim.record).await?;
+    remove::end_commands(&claim).await?;
     claim.record.remove_outputs();
     claim.forget()
 }

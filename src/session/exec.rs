@@ -8,6 +8,7 @@ use crate::bug;
 use crate::cli::{Exec, Global};
 use crate::pool;
 use crate::progress::Progress;
+use crate::registry;
 
 /// The exit code is the command's own.
 pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> anyhow::Result<u8> {
@@ -32,6 +33,10 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
     };
     served.iter().for_each(|served| served.tell(&mut environment));
     let leftovers = Leftovers::of_next_command(&run.record);
+    // Whoever comes next ends the command, if this process is killed.
+    let noted = registry::Exec::note(run.folder());
+    let mark = noted.as_ref().and_then(|noted| noted.mark.split_once('='));
+    environment.set.extend(mark.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let running = async {
         match attend::start(&args.command, &environment, &run.record.run_id) {
             Ok(mut running) => running.attend_with(&leftovers, &mut signals, progress).await,
@@ -40,6 +45,7 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
     };
     let outcome = bug::caught(running).await;
     leftovers.end(outcome.is_ok(), progress).await;
+    noted.into_iter().for_each(registry::Exec::forget);
     if let Some(served) = served {
         work::clear(served, progress).await;
     }

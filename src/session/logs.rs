@@ -48,6 +48,7 @@ pub(crate) async fn logs(args: Logs, global: &Global, progress: &Progress) -> an
 async fn of_this_machine(args: &Logs, record: &Record, local: &LocalRun) -> anyhow::Result<()> {
     let all: Vec<(String, PathBuf)> =
         logs::of(local).into_iter().map(|(name, path)| (name.to_owned(), path.to_owned())).collect();
+    all.iter().try_for_each(|(_, path)| local.check(&record.run_id, path))?;
     let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
     let chosen = choose(args, record, &names)?;
     let paths: Vec<&Path> = chosen.iter().map(|index| all[*index].1.as_path()).collect();

@@ -27,6 +27,7 @@ impl Standing {
     pub(super) fn find(which: &Which, global: &Global) -> anyhow::Result<Self> {
         let registry = Registry::find();
         let record = which::in_use(registry.as_ref(), global, which.run_id.as_deref())?;
+        record.check_is_here()?;
         let run_id = &record.run_id;
         let down = || format!("testbed status shows it, and testbed down --run-id {run_id} removes it");
         match record.phase {

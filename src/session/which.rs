@@ -37,7 +37,10 @@ fn named_file(global: &Global) -> Option<&Path> {
 pub(crate) fn here(registry: Option<&Registry>, global: &Global) -> anyhow::Result<Vec<Record>> {
     // Of a current folder that was deleted nothing is known.
     let (Some(registry), Ok(here)) = (registry, current_dir()) else { return Ok(Vec::new()) };
-    registry.of_folders(&find::folders(named_file(global), &here))
+    let found = registry.of_folders(&find::folders(named_file(global), &here))?;
+    // Another container's are meant only where there are no others.
+    let (elsewhere, here): (Vec<_>, Vec<_>) = found.into_iter().partition(Record::is_elsewhere);
+    Ok(if here.is_empty() { elsewhere } else { here })
 }
 
 /// The run of the project that another `up` goes on with: one at the same place whose id was made up.
@@ -46,6 +49,7 @@ pub(crate) async fn to_go_on_with(project: &Path, place: &Chosen) -> anyhow::Res
     let mut records = records
         .into_iter()
         .filter(|record| record.project == project && record.phase == Phase::Up && !record.is_named)
+        .filter(|record| !record.is_elsewhere())
         .peekable();
     if records.peek().is_none() {
         return Ok(None);

@@ -1,10 +1,11 @@
 //! `testbed init`: what it finds, what it writes, and what it keeps to itself.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_yaml::Value;
 
-use crate::support::Folder;
+use crate::support::{Called, Folder, binary};
 
 const COMPOSE: &str = "\
 services:
@@ -293,14 +294,81 @@ fn a_config_file_that_git_would_take_in_is_told_of() {
         folder.call(&[&["init", "a b", "--with", "postgres"], args].concat()).ok()
     };
     std::fs::create_dir(folder.path().join("a b")).unwrap();
-    let _ = init(&[]).keeps("git does not ignore");
+    let _ = init(&[]).keeps("no .gitignore has");
     let git = std::process::Command::new("git").args(["init", "--quiet"]).current_dir(folder.path()).status();
     assert!(git.expect("git").success());
-    let _ = init(&["--print"]).keeps("git does not ignore");
+    let _ = init(&["--print"]).keeps("no .gitignore has");
     let _ =
-        init(&[]).says("git does not ignore testing-databases.json").says("add that line to a b/.gitignore");
+        init(&[]).says("no .gitignore has testing-databases.json").says("add that line to a b/.gitignore");
     folder.file("a b/.gitignore", "testing-databases.json\n");
-    let _ = init(&[]).keeps("git does not ignore");
+    let _ = init(&[]).keeps("no .gitignore has");
+}
+
+/// A repository may be anybody's: what its settings say is done by nobody, and waited for by nobody.
+#[test]
+fn nothing_that_a_repository_names_is_run_or_waited_for() {
+    let git = |folder: &Folder, args: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.args(["-c", "user.email=a", "-c", "user.name=a", "-C"]).arg(folder.path()).args(args);
+        assert!(git.output().expect("git").status.success(), "git {args:?}");
+    };
+    let init = |folder: &Folder| {
+        let mut limited = std::process::Command::new("timeout");
+        let testbed = folder.command(&[]);
+        limited.args(["20", binary(), "init", "--with", "postgres"]).current_dir(folder.path());
+        limited.env_clear().envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Called::new(&["init"], limited.output().unwrap())
+            .ok()
+            .says("no .gitignore has testing-databases.json");
+    };
+    for setting in [None, Some("core.excludesFile"), Some("include.path")] {
+        let folder = Folder::new();
+        git(&folder, &["init", "--quiet"]);
+        let pipe = folder.path().join(if setting.is_some() { "pipe" } else { ".gitignore" });
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        if let Some(setting) = setting {
+            git(&folder, &["config", setting, pipe.to_str().unwrap()]);
+        }
+        init(&folder);
+    }
+    // What is missing of a partial clone is fetched by the program that its settings name.
+    let (source, clone) = (Folder::new(), Folder::new());
+    git(&source, &["init", "--quiet"]);
+    source.file(".gitignore", "x\n");
+    git(&source, &["add", "."]);
+    git(&source, &["commit", "--quiet", "-m", "x"]);
+    git(&source, &["config", "uploadpack.allowFilter", "true"]);
+    let from = format!("file://{}", source.path().display());
+    git(&clone, &["clone", "--quiet", "--filter=blob:none", "--no-checkout", &from, "."]);
+    git(&clone, &["read-tree", "HEAD"]);
+    git(&clone, &["update-index", "--skip-worktree", ".gitignore"]);
+    let evil = clone.file("evil.sh", "#!/bin/sh\ntouch \"$0.ran\"\nexec git-upload-pack \"$@\"\n");
+    std::fs::set_permissions(&evil, std::fs::Permissions::from_mode(0o755)).unwrap();
+    git(&clone, &["config", "remote.origin.uploadpack", evil.to_str().unwrap()]);
+    init(&clone);
+    assert!(!clone.has("evil.sh.ran"));
+}
+
+#[test]
+fn what_it_writes_is_read_again_whatever_the_names_are() {
+    let long = "x".repeat(300);
+    for (service, database, told) in [
+        ("null", "null", None),
+        ("true", "shop", None),
+        ("db", "a\\e[31m", Some("the name of the database has a control character")),
+        ("db", &long, Some("the name of the database has 300 characters, and mysql takes at most 64")),
+    ] {
+        let folder = Folder::new();
+        std::fs::create_dir_all(folder.path().join(".github/workflows")).unwrap();
+        let env = format!("{{MYSQL_ROOT_PASSWORD: a, MYSQL_DATABASE: \"{database}\"}}");
+        let services = format!("{{\"{service}\": {{image: \"mysql:8\", env: {env}}}}}");
+        folder.file(".github/workflows/a.yml", &format!("jobs: {{t: {{services: {services}}}}}\n"));
+        let called = folder.call(&["init"]).ok();
+        if let Some(told) = told {
+            called.says(&format!("left out: .github/workflows/a.yml:1: job t, service {service}: {told}"));
+        }
+        folder.call(&["render"]).ok();
+    }
 }
 
 #[test]

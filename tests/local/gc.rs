@@ -91,3 +91,39 @@ fn gc_removes_prepared_folders_that_nobody_uses() {
     local.call(&["gc"]).ok().says("removed 1 prepared data folder that nobody has used for a month");
     assert!(!kept.exists());
 }
+
+#[test]
+fn a_run_that_cannot_be_looked_at_keeps_no_other_from_its_removal() {
+    let local = Local::new();
+    let odd = local.state().join("runs/odd");
+    let make_odd = || {
+        std::fs::create_dir_all(&odd).unwrap();
+        assert!(Command::new("mkfifo").arg(odd.join("lock")).status().unwrap().success());
+    };
+    for (command, code) in [("status", 0), ("gc", 1)] {
+        let args = [
+            "run",
+            "--with",
+            "postgres",
+            "--run-id",
+            "killed",
+            "--",
+            "sh",
+            "-c",
+            "echo ready >&2; exec sleep 1000",
+        ];
+        let mut killed = local.start(&args);
+        killed.until_it_says("ready\n");
+        make_odd();
+        killed.signal("KILL");
+        killed.child.wait().unwrap();
+        let called = local.call(&[command]);
+        assert_eq!(called.code, Some(code), "{}", called.transcript());
+        called
+            .says("looking for runs that were left behind: claiming ")
+            .says("runs/odd")
+            .says("removed run killed: the testbed that worked on it was killed");
+        std::fs::remove_dir_all(&odd).unwrap();
+        local.assert_nothing_left();
+    }
+}

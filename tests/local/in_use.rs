@@ -404,3 +404,26 @@ fn a_further_database_of_a_server_is_used_by_its_name() {
     assert_eq!(local.call(&["exec", "--", "psql", "-Atc", which]).ok().stdout, "test\n");
     down(&local);
 }
+
+#[test]
+fn the_command_of_an_exec_that_was_killed_is_ended_by_the_next_testbed() {
+    let local = Local::new();
+    let (_, databases) = local.up(&["--with", "postgres", "--run-id", "r"]);
+    let script = "setsid sleep 1000 & echo $! $$ > pids; echo ready >&2; exec sleep 1000";
+    let mut exec = local.start(&["exec", "--", "sh", "-c", script]);
+    exec.until_it_says("ready\n");
+    let pids: Vec<u32> = local.read("pids").split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+    let is_there = || pids.iter().any(|pid| is_alive(*pid));
+    let _ = local.call(&["status"]).ok().keeps("ended what");
+    exec.signal("KILL");
+    exec.child.wait().unwrap();
+    assert!(pids.len() == 2 && is_there());
+    let _ =
+        local.call(&["gc", "--dry-run"]).ok().says("would end what a killed testbed was running on run r");
+    assert!(is_there());
+    let _ = local.call(&["status"]).ok().says("ended what a killed testbed was running on run r");
+    assert!(!is_there());
+    databases[0].assert_takes_logins();
+    let _ = local.call(&["status"]).ok().keeps("ended what");
+    down(&local);
+}

@@ -11,6 +11,7 @@ mod addresses;
 mod cache;
 mod clients;
 mod completions;
+mod containers;
 mod credentials;
 mod docs;
 mod doctor;

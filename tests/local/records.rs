@@ -371,3 +371,63 @@ fn an_up_that_is_held_leaves_the_earlier_one_remembered() {
     local.call(&["down"]).ok().says("run stays is gone");
     local.assert_nothing_left();
 }
+
+#[test]
+fn a_restart_and_logs_leave_alone_what_is_not_the_runs() {
+    let local = Local::new();
+    for id in ["one", "two"] {
+        local.call(&["up", "--with", "postgres", "--run-id", id, "--output", "-"]).ok();
+    }
+    let (whole, other) = (local.record("one").unwrap(), local.record("two").unwrap());
+    let server = |record: &Value| record["place"]["local"]["servers"][0].clone();
+    let mut sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", sleeper.id())).unwrap();
+    let start: u64 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+    let secret = local.file("secret", "secret\n");
+    let data = server(&other)["data"].as_str().unwrap().to_owned();
+    let damage = |field: &str, value: &Value, says: &str| {
+        local.change_record("one", |record| {
+            *record = whole.clone();
+            record["place"]["local"]["servers"][0][field] = value.clone();
+        });
+        if says.is_empty() {
+            local.call(&["restart", "--run-id", "one"]).ok();
+        } else {
+            local.call(&["restart", "--run-id", "one"]).fails(1).says(says);
+        }
+    };
+    damage("data", &json!(data), "the record of run one is damaged: ");
+    damage("log", &json!(secret), "the record of run one is damaged: ");
+    damage("log", &json!(format!("{data}/../../../../x")), "the record of run one is damaged: ");
+    local.change_record("one", |record| {
+        *record = whole.clone();
+        record["place"]["local"]["logs"] = json!([["postgres", secret]]);
+    });
+    let logs = local.call(&["logs", "--run-id", "one"]).fails(1).says("the record of run one is damaged: ");
+    assert_eq!(logs.stdout, "");
+    local.change_record("one", |record| {
+        *record = whole.clone();
+        record["place"]["local"]["boot"] = json!("another");
+    });
+    local.call(&["restart", "--run-id", "one"]).fails(1).says("the machine was restarted");
+    // Another's process is no reason to do nothing.
+    damage("process", &json!({"pid": sleeper.id(), "start": start}), "");
+    let now = local.record("one").unwrap();
+    local.change_record("one", |record| {
+        record["place"]["local"]["servers"][0]["process"] = server(&other)["process"].clone()
+    });
+    local.call(&["restart", "--run-id", "one"]).ok();
+    assert_ne!(server(&now)["process"], server(&local.record("one").unwrap())["process"]);
+    assert_eq!(sleeper.try_wait().unwrap(), None);
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    let pid = server(&other)["process"]["pid"].as_u64().unwrap();
+    assert!(
+        crate::harness::is_alive(pid.try_into().unwrap()) && Path::new(&data).join("postmaster.pid").exists()
+    );
+    assert_eq!(local.read("secret"), "secret\n");
+    for id in ["one", "two"] {
+        local.call(&["down", "--run-id", id]).ok();
+    }
+    local.assert_nothing_left();
+}

@@ -1,8 +1,9 @@
 //! The logs of a run's servers: files in its data folder, read as long as that is there.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::files;
 use crate::history::clip::{Clip, Clipped, HEAD, TAIL};
@@ -15,7 +16,8 @@ use crate::registry::LocalRun;
 pub fn collect(run: &LocalRun, redactor: &Redactor) -> (Vec<Log>, Vec<String>) {
     let (mut logs, mut notes) = (Vec::new(), Vec::new());
     for (name, path) in of(run) {
-        match read(path) {
+        let is_damaged = || Err(std::io::Error::other("it is not in the run's folder"));
+        match if run.has(path) { read(path) } else { is_damaged() } {
             Ok(clipped) => logs.push(log(name, clipped, redactor)),
             // A server that was never started has none.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -24,6 +26,17 @@ pub fn collect(run: &LocalRun, redactor: &Redactor) -> (Vec<Log>, Vec<String>) {
         }
     }
     (logs, notes)
+}
+
+/// Holds a log, as a server does from its start to its end by what it writes to: in another container nothing else
+/// of it is seen. Whoever looks takes it for a moment.
+pub(super) fn hold(log: &File) {
+    for _ in 0..1000 {
+        match log.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+            _ => return,
+        }
+    }
 }
 
 /// The names of the databases and their servers' logs. What an older testbed has noted has only the servers

@@ -18,7 +18,7 @@ use crate::background;
 use crate::bug;
 use crate::failure::{Advise, Exit};
 use crate::process::{self, Process};
-use crate::registry::{Claim, Command, LocalRun, Phase, Record, Source};
+use crate::registry::{Claim, Command, Exec, LocalRun, Phase, Source};
 
 /// How long a server gets to end by itself before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -36,6 +36,7 @@ pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow:
     let Some(local) = claim.record.local().cloned() else {
         return Err(anyhow!("run {} is not on this machine", claim.record.run_id));
     };
+    claim.record.check_is_here().exit(Exit::TeardownIncomplete)?;
     check_place(&claim, &local).exit(Exit::TeardownIncomplete)?;
     if claim.record.phase != Phase::Stopping {
         claim.record.phase = Phase::Stopping;
@@ -49,7 +50,7 @@ pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow:
     let may_run = local.boot == process::boot_id()?;
     let end = async {
         if may_run {
-            end_command(&claim.record).await?;
+            end_commands(&claim).await?;
             end_servers(&local, &run_id).await?;
         }
         anyhow::Ok(())
@@ -79,7 +80,7 @@ pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow:
 
 /// What a record says may be damage: nothing is deleted but a folder that has the run's own name, and in which
 /// this run is noted or nothing is.
-fn check_place(claim: &Claim, local: &LocalRun) -> anyhow::Result<()> {
+pub(super) fn check_place(claim: &Claim, local: &LocalRun) -> anyhow::Result<()> {
     let run_id = &claim.record.run_id;
     let name = local.data.file_name().unwrap_or_default().to_string_lossy();
     let is_own = name.rsplit_once('.').is_some_and(|(before, _)| before == run_id);
@@ -100,27 +101,35 @@ fn check_place(claim: &Claim, local: &LocalRun) -> anyhow::Result<()> {
         .hint(format!("if nothing of the run is left, delete {folder}"))
 }
 
-/// Ends the command that a killed testbed was running, with all of its processes; wherever its databases are,
-/// it is on this machine.
+/// Ends the commands that killed testbeds were running, with all of their processes; wherever their databases are,
+/// they are on this machine.
 ///
 /// # Errors
 /// The processes that do not end ([`Exit::TeardownIncomplete`]).
-pub async fn end_command(record: &Record) -> anyhow::Result<()> {
-    let Some(Command { process, has_group }) = record.command else { return Ok(()) };
+pub async fn end_commands(claim: &Claim) -> anyhow::Result<()> {
+    let record = &claim.record;
     // Those of its group, and those that have left it: unless they serve a run of their own, or are this very
     // process.
     let is_left = |other: &Process| {
         other.pid != std::process::id() && !processes::is_of_another_run(other.pid, &record.run_id)
     };
-    let find = || {
-        let mut found = processes::of_command(process, has_group, &record.run_id);
-        let marked = record.mark().map(|mark| processes::with_variable(&mark)).unwrap_or_default();
-        found.extend(marked.into_iter().filter(is_left));
-        found
-    };
-    let left = processes::end(find).await;
-    left.map_err(|left| still_there("processes of the command", &left))?;
-    process::check().exit(Exit::TeardownIncomplete)
+    let marked = |mark: &str| processes::with_variable(mark).into_iter().filter(is_left);
+    let failed = |left: Vec<u32>| still_there("processes of the command", &left);
+    if let Some(Command { process, has_group }) = record.command {
+        let find = || {
+            let mut found = processes::of_command(process, has_group, &record.run_id);
+            found.extend(record.mark().iter().flat_map(|mark| marked(mark)));
+            found
+        };
+        processes::end(find).await.map_err(failed)?;
+    }
+    let left = claim.folder().map(Exec::left).unwrap_or_default();
+    for exec in &left {
+        processes::end(|| marked(&exec.mark).collect()).await.map_err(failed)?;
+    }
+    process::check().exit(Exit::TeardownIncomplete)?;
+    left.into_iter().for_each(Exec::forget);
+    Ok(())
 }
 
 /// Gives a server's data folder back to where it came from, without what the run has done to it. What cannot

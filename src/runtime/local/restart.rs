@@ -15,14 +15,14 @@ use tokio::time::Instant;
 use super::processes::{self, Mark};
 use super::program::{LINES, Setting, last_lines};
 use super::serve::until;
-use super::{account, logs, mysql, postgres};
+use super::{account, logs, mysql, postgres, remove};
 use crate::database::Engine;
 use crate::deadline;
 use crate::failure::{Advise, Exit};
 use crate::files;
 use crate::process::{self, Process};
 use crate::redact::Redactor;
-use crate::registry::{Server, Start};
+use crate::registry::{Claim, Server, Start};
 use crate::state::STATE_HINT;
 
 /// How long PostgreSQL gets to end without a checkpoint, where there was no time for one.
@@ -34,14 +34,30 @@ const ENDING: u32 = 2;
 /// In its data folder as long as PostgreSQL runs.
 const POSTGRES_FILE: &str = "postmaster.pid";
 
-/// Fails where the server could not be started again, and so is not to be stopped.
-pub fn check(server: &Server) -> anyhow::Result<()> {
+/// Fails where the server could not be started again, and so is not to be stopped, and where what is noted of it is
+/// damaged.
+pub fn check(claim: &Claim, server: &Server) -> anyhow::Result<()> {
+    let run_id = &claim.record.run_id;
+    claim.record.check_is_here()?;
+    let Some(local) = claim.record.local() else {
+        return Err(anyhow!("run {run_id} is not on this machine"));
+    };
+    if local.boot != process::boot_id()? {
+        return Err(anyhow!("{}: it has ended, for the machine was restarted", server.name))
+            .hint("make the run anew: testbed down, then testbed up");
+    }
+    remove::check_place(claim, local)?;
+    [&server.data, &server.log].into_iter().try_for_each(|path| local.check(run_id, path))?;
     start_of(server)?;
     open_log(&server.log).map(drop)
 }
 
 /// Asks the server to end, and waits for that.
-pub async fn ask(server: &Server, deadline: Instant) {
+pub async fn ask(server: &Server, run_id: &str, deadline: Instant) {
+    // What is noted may be another's process.
+    if !processes_of(server, run_id).contains(&server.process) {
+        return;
+    }
     // It ends at once for PostgreSQL, which would wait for its clients' end otherwise.
     let signal = if is_postgres(server) { Signal::INT } else { Signal::TERM };
     server.process.signal(signal);
@@ -59,10 +75,8 @@ pub fn has_ended_cleanly(server: &Server) -> bool {
 /// # Errors
 /// Processes that do not end.
 pub async fn end(server: &Server, run_id: &str) -> anyhow::Result<()> {
-    let programs: Vec<_> = server.start.iter().map(|start| start.program.clone()).collect();
-    let mark = Mark { folder: folder(server), run_id, programs: &programs };
-    processes::quit_postgres(&processes::of_run(mark), QUITTING).await;
-    let ended = processes::end(|| processes::of_run(mark)).await;
+    processes::quit_postgres(&processes_of(server, run_id), QUITTING).await;
+    let ended = processes::end(|| processes_of(server, run_id)).await;
     ended.map_err(|left| anyhow!("{}: server processes do not end: {left:?}", server.name))?;
     // Nobody was overlooked.
     process::check()?;
@@ -70,6 +84,11 @@ pub async fn end(server: &Server, run_id: &str) -> anyhow::Result<()> {
     let lock = server.data.join(POSTGRES_FILE);
     files::if_there(std::fs::remove_file(&lock)).with_context(|| format!("removing {}", lock.display()))?;
     Ok(())
+}
+
+fn processes_of(server: &Server, run_id: &str) -> Vec<Process> {
+    let programs: Vec<_> = server.start.iter().map(|start| start.program.clone()).collect();
+    processes::of_run(Mark { folder: folder(server), run_id, programs: &programs })
 }
 
 fn start_of(server: &Server) -> anyhow::Result<&Start> {
@@ -96,6 +115,7 @@ pub fn start(server: &Server, run_id: &str) -> anyhow::Result<Restarted> {
     let account = account::for_server(engine)?;
     let setting = Setting { account: account.as_ref(), run_id };
     let log = open_log(&server.log)?;
+    logs::hold(&log);
     let mut command = setting.command(program, &server.data);
     command
         .args(arguments)

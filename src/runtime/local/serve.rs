@@ -230,12 +230,14 @@ fn spawn(
     let flags = (OFlags::NOFOLLOW | OFlags::TRUNC).bits().cast_signed();
     let file = File::options().create(true).append(true).mode(0o600).custom_flags(flags).open(log);
     let file = file.with_context(|| format!("making {}", log.display())).hint(STATE_HINT)?;
+    logs::hold(&file);
     let mut command = setting.command(program, data);
     command.args(arguments(planned, data, setting, port)?);
     command.envs(planned.zone.as_ref().map(|zone| ("TZ", zone)));
     command.stdout(Stdio::from(file.try_clone().context("sharing the log")?)).stderr(Stdio::from(file));
-    let reach =
-        planned.account.as_ref().map(|account| format!("the user {} has to be able to run it", account.name));
+    let reach = planned.account.as_ref().map(|account| {
+        format!("the user {} has to be able to run it, and to get to {}", account.name, data.display())
+    });
     let started = command.spawn().with_context(|| format!("starting {}", program.display()));
     match reach {
         Some(hint) => started.hint(hint),

@@ -47,6 +47,9 @@ pub(crate) async fn down(
             Found::Absent => return Ok(Known::Nothing),
             Found::Held(record) if is_elsewhere(&record) => return Ok(Known::Nothing),
             Found::Free(claim) if is_elsewhere(&claim.record) => return Ok(Known::Nothing),
+            Found::Held(record) if record.is_of_another_namespace() => {
+                return Err(record.elsewhere()).exit(Exit::TeardownIncomplete);
+            }
             Found::Held(record) => ask_to_end(&record, deadline, progress).await?,
             Found::Free(claim) if claim.record.local().is_some() => {
                 return remove_run(*claim, recorder, progress).await.map(|()| Known::Gone);

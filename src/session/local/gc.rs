@@ -35,28 +35,23 @@ pub(crate) async fn gc(
     if args.dry_run {
         return dry_run(&registry, found, progress);
     }
-    let reaped = abandoned::remove(&registry, recorder, args.timeout / 2, progress).await;
+    let (reaped, mut failed) = abandoned::sweep(&registry, recorder, args.timeout / 2, progress).await;
     found.extend(reaped.iter().map(|(record, why)| Leftover { removed: true, ..abandoned(record, *why) }));
     let (records, unreadable) = registry.records()?;
     // A server that cannot be looked at has not ended.
     process::check()?;
     for record in records.iter().filter(|record| is_dead(record)) {
-        if let Found::Free(claim) = registry.claim(&RunId::parse(&record.run_id)?)? {
-            let recording = removal::recording(recorder, &claim);
-            removal::remove(*claim, &recording, Asked::Abandoned("servers-ended", DEAD.to_owned())).await?;
-            Leftover { removed: true, ..dead(record) }.tell(found, progress);
+        match remove_dead(&registry, record, recorder).await {
+            Ok(true) => Leftover { removed: true, ..dead(record) }.tell(found, progress),
+            Ok(false) => {}
+            Err(error) => failed.push(error),
         }
     }
-    let mut left = Ok(());
     for damaged in unreadable {
         match remove_unreadable(&registry, &damaged, progress).await {
             Ok(true) => found.push(Leftover { removed: true, ..unreadable_leftover(&damaged) }),
             Ok(false) => {}
-            Err(error) => {
-                if let Err(earlier) = std::mem::replace(&mut left, Err(error)) {
-                    progress.warn_of(&earlier);
-                }
-            }
+            Err(error) => failed.push(error),
         }
     }
     let mut others = 0;
@@ -78,7 +73,17 @@ pub(crate) async fn gc(
         }
         others += count;
     }
-    left.map(|()| others)
+    let last = failed.pop();
+    failed.iter().for_each(|error| progress.warn_of(error));
+    last.map_or(Ok(others), Err)
+}
+
+/// Removes a run whose servers have ended, unless another process works on it, and tells which.
+async fn remove_dead(registry: &Registry, record: &Record, recorder: &Recorder) -> anyhow::Result<bool> {
+    let Found::Free(claim) = registry.claim(&RunId::parse(&record.run_id)?)? else { return Ok(false) };
+    let recording = removal::recording(recorder, &claim);
+    removal::remove(*claim, &recording, Asked::Abandoned("servers-ended", DEAD.to_owned())).await?;
+    Ok(true)
 }
 
 /// Where data is; `None` where testbed has never kept anything.
@@ -166,7 +171,7 @@ fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) 
             abandoned(&record, why).tell(found, progress);
         } else if is_dead(&record) {
             dead(&record).tell(found, progress);
-        } else if record.has_stray_command() {
+        } else if registry.has_stray_command(&record) {
             progress.say(&format!("would end what a killed testbed was running on run {}", record.run_id));
         }
     }
@@ -187,7 +192,7 @@ fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) 
 fn is_dead(record: &Record) -> bool {
     record.local().is_some_and(|local| {
         !local.servers.is_empty() && local.servers.iter().all(|server| !server.process.is_alive())
-    })
+    }) && !record.is_elsewhere()
 }
 
 const DEAD: &str = "its servers have ended";

@@ -32,7 +32,7 @@ use crate::manifest::stamp::HASH_ANNOTATION;
 use crate::manifest::{Object, setup};
 use crate::output::Model;
 use crate::ports;
-use crate::process::{self, Process};
+use crate::process;
 use crate::progress::{Progress, READY};
 use crate::recorder::event::{Asked, Failure};
 use crate::recorder::{Event, Recording, origin};
@@ -90,14 +90,15 @@ impl Backend for Servers {
         match claim(&registry, &call).await? {
             Found::Absent => {}
             Found::Free(mut claim) => {
-                // That of a testbed that was killed while it used the run.
-                remove::end_command(&claim.record).await?;
+                claim.record.check_is_here()?;
+                // Those of testbeds that were killed while they used the run.
+                remove::end_commands(&claim).await?;
                 claim.record.command = None;
                 let recording = removal::recording(recorder, &claim);
                 if let Some(lifetime) = call.maker.making().source.lifetime {
                     claim.record.expires = lifetime.end(Time::now());
                 }
-                claim.record.owner = Process::with_id(std::process::id());
+                claim.record.own();
                 claim.save()?;
                 let session = Session { call, claim: *claim, recording, is_adopted: true };
                 return Ok((Self { area, servers, objects }, session));

@@ -11,7 +11,7 @@ use crate::background;
 use crate::deadline;
 use crate::failure::{Advise, Exit, exit_of};
 use crate::output::Connection;
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::progress::Progress;
 use crate::recorder::event::Part;
 use crate::recorder::{Event, Recorder, Recording};
@@ -152,7 +152,7 @@ impl<'a> Work<'a> {
         let run_id = self.claim.record.run_id.clone();
         let redactor = self.local()?.redactor(&run_id);
         let mut before = self.server()?.clone();
-        server::check(&before)?;
+        server::check(&self.claim, &before)?;
         if Instant::now() >= deadline {
             return Err(late(database, timeout)).hint("nothing was stopped");
         }
@@ -161,7 +161,7 @@ impl<'a> Work<'a> {
         let mut interrupted = pin!(interrupted);
         progress.stage(&before.name, "stopping", &before.server);
         let interruption = tokio::select! {
-            () = server::ask(&before, deadline) => None,
+            () = server::ask(&before, &run_id, deadline) => None,
             error = interrupted.as_mut() => Some(error),
         };
         let is_clean = server::has_ended_cleanly(&before);
@@ -174,6 +174,8 @@ impl<'a> Work<'a> {
         progress.stage(&before.name, "starting", &before.server);
         let mut restarted = server::start(&before, &run_id)?;
         let process = restarted.process;
+        // The others of the run have ended, if they were another container's.
+        self.claim.record.namespace = process::namespace();
         let server = self.server()?;
         server.process = process;
         server.source.clone_from(&before.source);

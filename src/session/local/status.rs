@@ -41,6 +41,8 @@ fn rows_of(record: &Record) -> Vec<Row> {
             "Running"
         } else if record.owner.is_some_and(Process::is_alive) {
             "Starting"
+        } else if record.is_of_another_namespace() {
+            ELSEWHERE
         } else {
             "Failed"
         };
@@ -67,8 +69,12 @@ fn row(record: &Record, server: &Server) -> Row {
     }
 }
 
+/// In another container of this machine, where its processes cannot be seen from here.
+const ELSEWHERE: &str = "Elsewhere";
+
 fn state(record: &Record, server: &Server) -> &'static str {
     match record.phase {
+        _ if record.is_elsewhere() => ELSEWHERE,
         _ if !server.process.is_alive() => "Ended",
         Phase::Stopping => "Terminating",
         _ => "Running",
