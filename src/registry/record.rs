@@ -355,7 +355,7 @@ impl Record {
     /// stays.
     pub fn has_stray_folders(&self) -> bool {
         let is_left = self.phase == Phase::Up && !self.owner.is_some_and(Process::is_alive);
-        is_left && self.local().is_some_and(|local| local.at_work)
+        is_left && !self.is_of_another_namespace() && self.local().is_some_and(|local| local.at_work)
     }
 
     /// Whether a run whose lock is free is to be removed, and why.
