@@ -257,7 +257,7 @@ fn fill(
     let is_own = source.is_some() && !["manifests", "filenames", "with"].iter().any(|id| says(matches, id));
     if let Some(source) = source {
         let variable = |id: &str| from_variable(plain, command, id, variable);
-        fill_source(source, is_own, settings.clone(), &variable);
+        fill_source(source, matches, is_own, settings.clone(), &variable);
     }
     if let Some(connargs) = connargs {
         let typed = merged(from_variable(plain, command, "connarg", variable), std::mem::take(connargs));
@@ -353,6 +353,7 @@ fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec
 
 fn fill_source(
     source: &mut Source,
+    matches: &ArgMatches,
     is_own: bool,
     settings: Settings,
     variable: &dyn Fn(&str) -> Vec<String>,
