@@ -45,6 +45,9 @@ struct Entry {
     size: Size,
     /// What [`copy::manifest`] tells of it.
     manifest: String,
+    /// The hash of what is noted of the seed that is in it.
+    #[serde(default)]
+    sealed: Option<String>,
 }
 
 pub struct Placed {
@@ -203,7 +206,7 @@ impl<'a> Prepared<'a> {
         let manifest = manifest.with_context(writing)?;
         files::write(
             &aside.join(ENTRY),
-            &serde_json::to_string(&Entry { password, size, manifest })?,
+            &serde_json::to_string(&Entry { password, size, manifest, sealed: Sealed::hash(aside) })?,
             0o600,
         )?;
         std::fs::rename(aside, self.folder()).with_context(writing)
@@ -241,8 +244,12 @@ fn try_lock_shared(cache: &Path, key: &str) -> Option<File> {
 }
 
 impl Entry {
+    /// `None` as well where what was noted of its seed is damaged or gone: it would be taken for a folder without
+    /// a seed, and all be put in twice.
     fn read(folder: &Path) -> Option<Self> {
-        serde_json::from_slice(&files::read(&folder.join(ENTRY), files::MOST).ok()?).ok()
+        let entry: Self =
+            serde_json::from_slice(&files::read(&folder.join(ENTRY), files::MOST).ok()?).ok()?;
+        (entry.sealed == Sealed::hash(folder)).then_some(entry)
     }
 
     /// Tells this folder from another one that was made by the same recipe.
@@ -369,6 +376,29 @@ mod tests {
         assert_eq!(made.get(), 3);
         assert_eq!(Prepared::new(cache.path(), "recipe").folder(), prepared.folder());
         assert_ne!(Prepared::new(cache.path(), "other").folder(), prepared.folder());
+    }
+
+    #[tokio::test]
+    async fn an_entry_whose_seed_is_not_what_was_noted_of_it_is_made_again() {
+        let cache = tempfile::tempdir().unwrap();
+        let made = Cell::new(0);
+        let prepared = Prepared::new(cache.path(), "recipe");
+        let noted = |stage: &Stage<'_>| std::fs::write(Sealed::file(stage.folder), "{\"made\": 1}");
+        let place = async |name: &str| {
+            let work = async |stage: Stage<'_>| {
+                noted(&stage)?;
+                make(stage, &made).await
+            };
+            prepared.place_at(&cache.path().join(name), None, work).await.unwrap();
+            made.get()
+        };
+        assert_eq!((place("one").await, place("two").await), (1, 1));
+        let file = Sealed::file(&prepared.folder());
+        std::fs::write(&file, "{").unwrap();
+        assert_eq!((place("three").await, place("four").await), (2, 2));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!((place("five").await, place("six").await), (3, 3));
+        assert!(file.exists());
     }
 
     #[tokio::test]
