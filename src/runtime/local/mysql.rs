@@ -97,16 +97,18 @@ pub(super) async fn prepare(
 ) -> anyhow::Result<()> {
     let Installed { engine, program, .. } = &planned.installed;
     super::account::make_folder(&stage.data, setting.account)?;
-    let mut args: Vec<OsString> = vec!["--no-defaults".into(), argument("--datadir=", &stage.data)];
+    let temporary = own_temporary_folder(&stage.data, setting)?;
+    let mut args: Vec<OsString> = vec!["--no-defaults".into()];
     args.extend(base(&planned.installed));
     args.extend(own_settings(&planned.installed).iter().map(OsString::from));
-    args.push(own_temporary_folder(&stage.data, setting)?);
     if *engine == Engine::Mysql {
-        args.push("--initialize-insecure".into());
+        args.extend([argument("--datadir=", &stage.data), temporary, "--initialize-insecure".into()]);
         return setting.run(program, &args, stage.folder, "").await;
     }
+    // From within the data folder: the installer, a script, takes a path with a space for two.
+    args.extend(["--datadir=.", "--tmpdir=../tmp"].map(OsString::from));
     args.extend(["--auth-root-authentication-method=normal", "--skip-test-db"].map(OsString::from));
-    setting.run(&installer(program)?, &args, stage.folder, "").await
+    setting.run(&installer(program)?, &args, &stage.data, "").await
 }
 
 /// The argument for a folder of the server's own beside its data, which is made. A server that starts deletes
