@@ -15,6 +15,7 @@ pub mod find;
 pub mod follow;
 pub mod logs;
 mod mysql;
+mod orphans;
 pub mod packages;
 pub mod plan;
 pub mod planned;
