@@ -11,6 +11,7 @@ pub mod builtin;
 pub mod check;
 pub mod foreign;
 pub mod images;
+mod includes;
 pub mod kept;
 pub mod lifetime;
 pub mod mesh;

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::includes;
 use super::setup::{self, SCRIPTS};
+use crate::engine::Engine;
 use crate::failure::Advise;
 use crate::reading;
 use crate::yaml::Node;
@@ -44,8 +46,9 @@ pub struct WrittenStep {
     pub files: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub inputs: Vec<String>,
+    /// `None` where nothing is said of what the command reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Vec<String>>,
 }
 
 impl Written {
@@ -94,7 +97,7 @@ impl Written {
             if step.files.is_empty() && step.run.is_none() {
                 bail!("there is neither a file nor a command to run; {FORM}");
             }
-            step.inputs.iter().try_for_each(|glob| matcher(glob).map(drop))?;
+            step.inputs.iter().flatten().try_for_each(|glob| matcher(glob).map(drop))?;
         }
         Ok(self)
     }
@@ -112,7 +115,8 @@ fn step(value: &Value) -> anyhow::Result<WrittenStep> {
 fn known(entries: &Map<String, Value>) -> anyhow::Result<WrittenStep> {
     let list = |key| entries.get(key).map_or(Ok(Vec::new()), |value| texts(key, value));
     let run = entries.get("run").map(|value| text("run", value)).transpose()?;
-    Ok(WrittenStep { files: list("files")?, run, inputs: list("inputs")? })
+    let inputs = entries.get("inputs").map(|value| texts("inputs", value)).transpose()?;
+    Ok(WrittenStep { files: list("files")?, run, inputs })
 }
 
 fn text(key: &str, value: &Value) -> anyhow::Result<String> {
@@ -134,6 +138,8 @@ pub struct Seed {
     /// Where its commands run.
     pub folder: PathBuf,
     pub steps: Vec<Step>,
+    /// How the variables of its commands are made.
+    pub variables: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,7 +147,7 @@ pub struct Step {
     pub files: Vec<SeedFile>,
     pub run: Option<String>,
     inputs: Vec<Part>,
-    globs: Vec<String>,
+    globs: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,12 +183,17 @@ impl Seed {
     ///
     /// # Errors
     /// The file or glob, and what is wrong with it.
-    pub fn read(text: &str) -> anyhow::Result<Self> {
+    pub fn read(text: &str, engine: Engine) -> anyhow::Result<Self> {
         let Written { folder, steps } = Written::parse(text)?;
         let folder = std::path::absolute(if folder.is_empty() { "." } else { &folder })?;
         let mut left = MOST;
-        let steps = steps.into_iter().map(|step| Step::read(&folder, step, &mut left));
-        Ok(Self { steps: steps.collect::<Result<_, _>>()?, folder })
+        let steps = steps.into_iter().map(|step| Step::read(&folder, step, engine, &mut left));
+        Ok(Self { steps: steps.collect::<Result<_, _>>()?, folder, variables: String::new() })
+    }
+
+    /// The commands of which nothing tells what they read.
+    pub fn unseen(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter(|step| step.globs.is_none()).filter_map(|step| step.run.as_deref())
     }
 
     /// Tells this seed from others.
@@ -196,7 +207,15 @@ impl Seed {
         let Some(step) = self.steps.get(index) else { return Vec::new() };
         let of = if self.steps.len() == 1 { String::new() } else { format!(" of step {}", index + 1) };
         let files = step.files.iter().map(|file| Part::new(&file.name, &file.hash));
-        let run = step.run.iter().map(|run| Part::new(format!("the command{of}"), run));
+        // It reads what is in its folder: that of another project holds other things.
+        let run = step.run.iter().flat_map(|run| {
+            let folder = self.folder.as_os_str().as_encoded_bytes();
+            [
+                Part::new(format!("the command{of}"), run),
+                Part::of(format!("the folder of the command{of}"), folder),
+                Part::of(format!("what env says to the command{of}"), self.variables.as_bytes()),
+            ]
+        });
         // So that a step's end is one, wherever its parts would fit.
         let end = Part::new(format!("the end{of}"), "");
         files.chain(run).chain(step.inputs.iter().cloned()).chain([end]).collect()
@@ -204,10 +223,10 @@ impl Seed {
 }
 
 impl Step {
-    fn read(folder: &Path, written: WrittenStep, left: &mut usize) -> anyhow::Result<Self> {
+    fn read(folder: &Path, written: WrittenStep, engine: Engine, left: &mut usize) -> anyhow::Result<Self> {
         let WrittenStep { files, run, inputs: globs } = written;
-        let files = read_files(folder, &files, left)?;
-        Ok(Self { files, run, inputs: inputs(folder, &globs)?, globs })
+        let files = read_files(folder, &files, engine, left)?;
+        Ok(Self { files, run, inputs: inputs(folder, globs.as_deref().unwrap_or_default())?, globs })
     }
 
     /// What has changed of its inputs since they were read.
@@ -215,7 +234,7 @@ impl Step {
     /// # Errors
     /// As for [`Seed::read`].
     pub fn changed(&self, folder: &Path) -> anyhow::Result<Vec<String>> {
-        Ok(differences(&self.inputs, &inputs(folder, &self.globs)?))
+        Ok(differences(&self.inputs, &inputs(folder, self.globs.as_deref().unwrap_or_default())?))
     }
 }
 
@@ -241,7 +260,12 @@ pub fn differences(before: &[Part], now: &[Part]) -> Vec<String> {
 }
 
 /// The files, and those in folders in the order of their names.
-fn read_files(folder: &Path, paths: &[String], left: &mut usize) -> anyhow::Result<Vec<SeedFile>> {
+fn read_files(
+    folder: &Path,
+    paths: &[String],
+    engine: Engine,
+    left: &mut usize,
+) -> anyhow::Result<Vec<SeedFile>> {
     let mut found: Vec<(String, PathBuf)> = Vec::new();
     for name in paths {
         let path = folder.join(name);
@@ -268,38 +292,18 @@ fn read_files(folder: &Path, paths: &[String], left: &mut usize) -> anyhow::Resu
             .with_context(|| format!("reading the seed's {name}"))
             .hint(format!("the files of a seed may have {} MiB in all", MOST >> 20))?;
         *left -= bytes.len();
-        if let Some((line, command)) = includes(&bytes).filter(|_| name.ends_with(".sql")) {
+        if let Some((line, command)) = includes::first(&name, &path, &bytes, engine) {
             return Err(anyhow!(
                 "{name}: line {line}: {command} reads another file, which the seed would not know"
             ))
-            .hint("name that file in files, in its place");
+            .hint(
+                "name a script in files, in its place; what loads data is for run, with both files in inputs",
+            );
         }
         let Part { value: hash, .. } = Part::of("", &bytes);
         Ok(SeedFile { name, bytes, hash })
     };
     found.into_iter().map(read).collect()
-}
-
-/// The commands of psql that read another file, and those of the clients of MySQL and MariaDB.
-const OF_PSQL: [&str; 4] = ["\\i", "\\ir", "\\include", "\\include_relative"];
-const OF_MYSQL: [&str; 2] = ["source", "\\."];
-
-/// The first line that has a client read another file, and its command. Those of MySQL's clients are words of SQL
-/// as well, unless they begin a statement.
-fn includes(bytes: &[u8]) -> Option<(usize, &str)> {
-    let mut is_begin = true;
-    for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        let line = std::str::from_utf8(line).unwrap_or_default().trim();
-        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        let is_mysql = is_begin && OF_MYSQL.iter().any(|known| word.eq_ignore_ascii_case(known));
-        if !rest.is_empty() && (OF_PSQL.contains(&word) || is_mysql) {
-            return Some((index + 1, word));
-        }
-        if !line.is_empty() && !line.starts_with("--") {
-            is_begin = line.ends_with(';');
-        }
-    }
-    None
 }
 
 /// The files that the globs match, with their hashes, in the order of their names.
@@ -443,7 +447,7 @@ mod tests {
         assert_eq!(files("[a.sql, db/]"), ["a.sql", "db/"]);
         let whole = Written::parse("{files: a.sql, run: make db, inputs: [m/**, x]}").unwrap();
         assert_eq!(whole.steps[0].run.as_deref(), Some("make db"));
-        assert_eq!(whole.steps[0].inputs, ["m/**", "x"]);
+        assert_eq!(whole.steps[0].inputs.as_deref().unwrap(), ["m/**", "x"]);
         assert_eq!(Written::parse("{steps: [{files: a.sql}, {run: x}]}").unwrap().steps.len(), 2);
         // As it is handed on.
         assert_eq!(Written::parse(&serde_json::to_string(&whole).unwrap()).unwrap(), whole);
@@ -499,18 +503,25 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_reads_another_one_is_told() {
-        for (text, found) in [
-            ("\\i x.sql", Some((1, "\\i"))),
-            ("SELECT 1;\n\n  \\ir x.sql\n", Some((3, "\\ir"))),
-            ("-- first\nsource x.sql;", Some((2, "source"))),
-            ("SELECT 1;\n\\. x.sql", Some((2, "\\."))),
-            ("CREATE TABLE a (\n  source text,\n", None),
-            ("COPY a FROM stdin;\n1\n\\.\n", None),
-            ("\\set x 1\n\\if true\n", None),
-        ] {
-            assert_eq!(includes(text.as_bytes()), found, "{text}");
-        }
+    fn a_command_belongs_to_its_folder_and_files_to_nobody() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let parts = |steps: &str, index: usize| {
+            let of = folders.each_ref().map(|folder| {
+                std::fs::write(folder.path().join("a.sql"), "SELECT 1;").unwrap();
+                let text = format!("{{folder: {}, steps: {steps}}}", folder.path().display());
+                Seed::read(&text, Engine::Postgres).unwrap().parts(index)
+            });
+            of[0] == of[1]
+        };
+        let steps = "[{files: a.sql}, {run: make}]";
+        assert!(parts(steps, 0) && !parts(steps, 1));
+        let seed = |text: &str| Seed::read(text, Engine::Postgres).unwrap();
+        let one = seed("{run: make}");
+        let other = Seed { variables: "B=2".into(), ..one.clone() };
+        assert_eq!(differences(&one.parts(0), &other.parts(0)), ["what env says to the command has changed"]);
+        assert_eq!(one.unseen().collect::<Vec<_>>(), ["make"]);
+        assert_eq!(seed("{run: make, inputs: []}").unseen().count(), 0);
+        assert_eq!(seed("{run: make, inputs: Cargo.toml}").unseen().count(), 0);
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Setup {
             users: value(given("users"), names)?.unwrap_or_default(),
             extensions: value(given("extensions"), names)?.unwrap_or_default(),
             scripts: value(given("init"), |text| scripts(&words(text)?))?.unwrap_or_default(),
-            seed: value(given("seed"), Seed::read)?,
+            seed: value(given("seed"), |text| Seed::read(text, with.engine))?,
             from: value(given("from"), snapshot)?,
         };
         let user = given("user")

@@ -160,6 +160,17 @@ impl Config {
         work::variables(&model, &self.names.of(&model), None, Some(folder))
     }
 
+    /// Notes for each seed how the variables of its command are made: it may read all of them.
+    pub(crate) fn tell_seeds(&self, plan: &mut Plan) {
+        for database in &plan.discovery.databases {
+            if let Some(seed) = plan.asked.get_mut(&database.name).and_then(|asked| asked.seed.as_mut()) {
+                let entry = output::Entry::Server(database, "127.0.0.1", 1);
+                let model = Model::new(&plan.run_id, &[entry], &self.connargs, None);
+                seed.variables = format!("{:?}", self.names.of(&model));
+            }
+        }
+    }
+
     /// Writes what clients of this machine know the servers' certificates by into the run's own folder. A plan
     /// that has made certificates anew leaves what is there: it is of a server that is there.
     pub(crate) fn keep_authorities(&mut self, plan: &Plan, is_current: bool) -> anyhow::Result<()> {

@@ -219,7 +219,7 @@ impl Session<'_> {
 impl<'a> Call<'a> {
     fn new(
         maker: Maker<'a>,
-        plan: Plan,
+        mut plan: Plan,
         config: Config,
         recorder: &'a Recorder,
         progress: &'a Progress,
@@ -227,6 +227,7 @@ impl<'a> Call<'a> {
     ) -> Self {
         let deadline = deadline::after(maker.making().timeout);
         let is_named = maker.making().source.run_id.is_some();
+        config.tell_seeds(&mut plan);
         Self { maker, plan, config, recorder, progress, deadline, project, is_named }
     }
 

@@ -90,6 +90,7 @@ impl Plan {
         let mut sqlite = Vec::new();
         let mut authority = None;
         let mut asked = BTreeMap::new();
+        let mut warnings = Vec::new();
         for with in &withs {
             if with.engine == Engine::Sqlite {
                 sqlite.push((objects.len(), with.name.clone()));
@@ -105,13 +106,21 @@ impl Plan {
             };
             let rendered = builtin::render(with, &run_id, &params, &setup, &password, signed.as_ref())?;
             generated.push(password);
-            asked.insert(with.name.clone(), setup.asked(with, &params));
+            let of_database = setup.asked(with, &params);
+            warnings.extend(of_database.seed.iter().flat_map(|seed| seed.unseen()).map(|command| {
+                format!(
+                    "{}: when what the seed's command `{command}` reads changes, the seed stays as it is: say what it \
+                     reads, such as inputs: [migrations/**], or inputs: [] where that is nothing",
+                    with.name
+                )
+            }));
+            asked.insert(with.name.clone(), of_database);
             objects.extend(setup.objects(with, &run_id));
             objects.extend(parse::parse(&format!("--with {}", with.name), &rendered)?);
         }
         check_ports(&asked)?;
         let mut warnings_in_cluster = Vec::from_iter(check::check(&objects, &run_id)?);
-        let mut warnings: Vec<String> = objects.iter().filter_map(operated).collect();
+        warnings.extend(objects.iter().filter_map(operated));
         if files.is_empty() {
             warnings.extend(builtin::unknown(&withs, &params));
         }

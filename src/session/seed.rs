@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::chosen::Chosen;
+use super::config::Config;
 use super::plan::Plan;
 use super::{run, which};
 use crate::cli::{Global, Pooling, Run, Seed, SeedFormat};
@@ -61,7 +62,10 @@ pub(crate) async fn seed(args: Seed, global: &Global, progress: &Progress) -> an
 }
 
 async fn show(args: &Seed, global: &Global, progress: &Progress) -> anyhow::Result<()> {
-    let plan = Plan::make(&args.making.source)?;
+    let mut plan = Plan::make(&args.making.source)?;
+    let config = Config::for_run(&args.making)?;
+    config.check(&plan)?;
+    config.tell_seeds(&mut plan);
     let area = Area::open()?;
     let project = which::project(global)?;
     let wishes = Wishes { params: &plan.params, asked: &plan.asked, project: &project };

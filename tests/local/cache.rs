@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::harness::Local;
+use crate::support::{Folder, open_for_passing};
 
 fn entry(local: &Local) -> PathBuf {
     let prepared = local.path().join("cache/testbed/prepared");
@@ -96,4 +97,16 @@ fn the_next_run_takes_the_folder_of_the_last_one_without_its_data() {
     assert_eq!(count(), first, "the table of the first run is not there");
     assert_eq!(spares().len(), 1);
     assert_ne!(spares(), spare, "it was taken, and another one was left");
+}
+
+#[test]
+fn folders_may_have_spaces_and_backslashes_in_their_names() {
+    let folder = Folder::local();
+    let odd = folder.path().join("John Doe\\s");
+    std::fs::create_dir(&odd).unwrap();
+    open_for_passing(&odd);
+    let local = Local::of(folder.env("XDG_CACHE_HOME", odd.display().to_string()));
+    for engine in ["mariadb", "postgres"] {
+        local.call(&["run", "--with", engine, "--", "true"]).ok();
+    }
 }

@@ -1,10 +1,11 @@
 //! Seeds: what a project puts into a database once, and every run starts with.
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::harness::{Local, making, until, working_below};
+use crate::harness::{Local, is_alive, making, until, working_below};
 use crate::support::{Called, Started};
 
 /// A project with a seed of all kinds, whose command writes down that it was called.
@@ -115,6 +116,126 @@ fn whatever_it_depends_on_makes_it_anew_and_nothing_else_does() {
     assert_eq!((sum(), made(&local)), ("54422".into(), 8));
 }
 
+/// What `run` in a folder below finds in the table.
+fn sum_in(local: &Local, folder: &str) -> Called {
+    let args = ["run", "--", "psql", "-XAtc", "SELECT sum(n) FROM a"];
+    let output = local.command(&args).current_dir(local.path().join(folder)).stdin(Stdio::null()).output();
+    Called::new(&args, output.unwrap()).ok()
+}
+
+#[test]
+fn projects_share_a_seed_of_files_and_none_with_a_command() {
+    let local = Local::with_cold_cache();
+    let write = |folder: &str, name: &str, text: &str| {
+        local.file(&format!("{folder}/{name}"), text);
+    };
+    let steps = "{steps: [{files: a.sql}, {run: psql -qXf b.txt}, {files: c.sql}]}";
+    for (folder, number) in [("one", 10), ("two", 20)] {
+        std::fs::create_dir(local.path().join(folder)).unwrap();
+        write(folder, "testbed.yaml", &format!("databases: {{orders: {{use: postgres, seed: {steps}}}}}\n"));
+        write(folder, "a.sql", "CREATE TABLE a (n int);\n");
+        write(folder, "b.txt", &format!("INSERT INTO a VALUES ({number});\n"));
+        write(folder, "c.sql", "INSERT INTO a VALUES (300);\n");
+    }
+    let first = sum_in(&local, "one");
+    assert_eq!(first.stdout, "310\n");
+    // Nobody knows what the command reads.
+    let unseen =
+        "warning: orders: when what the seed's command `psql -qXf b.txt` reads changes, the seed stays";
+    assert_eq!(first.says(unseen).stderr.matches("warning: ").count(), 1);
+    assert_eq!(sum_in(&local, "two").stdout, "320\n");
+    assert_eq!(cached(&local).len(), 5, "the first step is of both");
+    for inputs in ["b.txt", "[]"] {
+        let seed = format!("{{files: a.sql, run: psql -qXf b.txt, inputs: {inputs}}}");
+        write("one", "testbed.yaml", &format!("databases: {{orders: {{use: postgres, seed: {seed}}}}}\n"));
+        assert!(!sum_in(&local, "one").stderr.contains("warning: "), "{inputs}");
+    }
+}
+
+#[test]
+fn what_env_says_to_the_command_makes_it_anew() {
+    let local = Local::with_cold_cache();
+    let run = "psql -qXc \"CREATE TABLE a AS SELECT ${NUMBER##*=} AS n\"";
+    let write = |number: u32, of_other: u32| {
+        let seeded = format!("{{use: postgres, seed: {{run: '{run}', inputs: []}}}}");
+        let env = format!("NUMBER: '{{{{ one.url }}}}?n={number}', O: '{{{{ two.url }}}}{of_other}'");
+        local.file(
+            "testbed.yaml",
+            &format!("databases: {{one: {seeded}, two: {{use: postgres}}}}\nenv: {{{env}}}\n"),
+        );
+        let run = local.call(&["run", "--", "sh", "-c", "psql -XAtc 'SELECT n FROM a' $ONE_URL"]).ok();
+        (run.stdout.trim().to_owned(), cached(&local).len())
+    };
+    assert_eq!(write(5, 1), ("5".into(), 1));
+    assert_eq!(write(6, 1), ("6".into(), 2));
+    assert_eq!(write(6, 2), ("6".into(), 2), "what is about another database is not told to it");
+    let because = shown(&local)[0]["because"].clone();
+    assert_eq!(because, serde_json::json!(["what env says to the command has changed"]));
+}
+
+#[test]
+fn one_of_which_the_note_is_damaged_or_gone_is_made_again() {
+    for damage in ["{", "null", ""] {
+        let local = project("postgres");
+        assert_eq!((sum(&local, "postgres"), made(&local)), ("321".into(), 1));
+        let note = cached(&local)[0].join("seed.json");
+        match damage {
+            "" => std::fs::remove_file(note).unwrap(),
+            text => std::fs::write(note, text).unwrap(),
+        }
+        assert_eq!((sum(&local, "postgres"), made(&local)), ("321".into(), 2), "{damage:?}");
+        assert_eq!((sum(&local, "postgres"), made(&local)), ("321".into(), 2), "{damage:?}");
+    }
+}
+
+#[test]
+fn what_it_has_started_ends_with_it_wherever_that_works_and_whatever_it_knows() {
+    let local = Local::with_cold_cache();
+    let marks = local.path().join("marks");
+    std::fs::create_dir(&marks).unwrap();
+    std::fs::set_permissions(&marks, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let start = |name: &str, how: &str| {
+        let mark = marks.join(name).display().to_string();
+        format!(
+            "(cd /; {how} sh -c 'echo $$ > {mark}; exec sleep 1000' > /dev/null 2>&1 &)\n\
+             until test -s {mark}; do sleep 0.02; done\n"
+        )
+    };
+    let starts = |of: &str| {
+        [("plain", ""), ("session", "setsid"), ("clean", "env -i"), ("both", "env -i setsid")]
+            .map(|(name, how)| start(&format!("{of}-{name}"), how))
+            .concat()
+    };
+    local.file("script.sh", &starts("script"));
+    local.file("command", &starts("command"));
+    local.file(
+        "testbed.yaml",
+        "databases: {orders: {use: postgres, seed: {files: script.sh, run: sh command, inputs: command}}}\n",
+    );
+    local.call(&["run", "--", "touch", "ran"]).ok();
+    let started: Vec<PathBuf> = std::fs::read_dir(&marks).unwrap().map(|mark| mark.unwrap().path()).collect();
+    let left = started.iter().filter(|mark| {
+        let pid = std::fs::read_to_string(mark).unwrap().trim().to_owned();
+        let is_left = is_alive(pid.parse().unwrap());
+        if is_left {
+            Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+        }
+        is_left
+    });
+    assert_eq!((started.len(), left.collect::<Vec<_>>()), (8, vec![]));
+}
+
+#[test]
+fn a_script_that_says_much_takes_no_memory_for_it() {
+    let local = Local::with_cold_cache();
+    local.file("loud.sh", "head -c 300000000 /dev/zero | tr '\\0' x\n");
+    let peak =
+        ["run", "--with", "postgres", "--seed", "loud.sh", "--", "sh", "-c", "grep VmHWM /proc/$PPID/status"];
+    let run = local.call(&peak).ok();
+    let kilobytes: u64 = run.stdout.split_whitespace().nth(1).and_then(|text| text.parse().ok()).unwrap();
+    assert!(kilobytes < 150_000, "{}", run.stdout);
+}
+
 #[test]
 fn one_that_fails_shows_what_it_said_and_is_not_kept() {
     for engine in ["postgres", "mariadb"] {
@@ -157,12 +278,14 @@ fn what_cannot_be_a_seed_is_refused_before_anything_is_made() {
     local.file("a.sql", "SELECT 1;\n");
     local.file("notes.txt", "none\n");
     local.file("includes.sql", "SELECT 1;\n\\i a.sql\n");
+    local.file("copies.sql", "CREATE TABLE a (n int); \\copy a from '/a.csv'\n");
     std::fs::create_dir(local.path().join("empty")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", local.path().join("planted.py")).unwrap();
     for (seed, said) in [
         ("no-such.sql", "reading the seed's no-such.sql: No such file"),
         ("notes.txt", "notes.txt: the name of a seed's file ends in .sql"),
         ("includes.sql", "includes.sql: line 2: \\i reads another file"),
+        ("copies.sql", "copies.sql: line 1: \\copy reads another file"),
         ("[empty]", "empty: no file for a seed in this folder"),
         ("{run: x, inputs: 'migrations/**'}", "inputs: migrations/**: no file matches in "),
         ("{run: x, inputs: '../**'}", "inputs: ../**: it leads out of the project"),

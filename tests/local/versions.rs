@@ -1,8 +1,10 @@
 //! Which server serves what is asked for, and what is said where none does.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
-use crate::harness::Local;
+use crate::harness::{Local, is_alive, until};
+use crate::support::Folder;
 
 #[test]
 fn a_version_that_is_not_there_is_refused_with_what_is() {
@@ -102,4 +104,32 @@ fn a_path_to_a_server_counts_for_what_is_there() {
         .call(&["up", "--with", "postgres"])
         .fails(2)
         .says("TESTBED_POSTGRES_SERVER points to the server: /no/such/file is no program");
+}
+
+/// Neither for ever, nor deaf: it is one of several.
+#[test]
+fn a_program_that_does_not_say_its_version_is_passed_over_and_named() {
+    let folder = Folder::local();
+    let (bin, mark) = (folder.path().join("bin"), folder.path().join("mark"));
+    std::fs::create_dir(&bin).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let local = Local::of(folder.env("PATH", path));
+    let silent =
+        local.file("bin/postgres", &format!("#!/bin/sh\nsleep 1000 &\necho $! > {}\nwait\n", mark.display()));
+    std::fs::set_permissions(&silent, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let sleeping = || std::fs::read_to_string(&mark).ok()?.trim().parse::<u32>().ok();
+
+    local.call(&["run", "--with", "postgres", "--", "true"]).ok();
+    let refused = local.call(&["run", "--with", "postgres:99", "--", "true"]).fails(4);
+    let _ = refused.says(&format!("hint: no version is said by {}: mend or remove it", silent.display()));
+    assert!(!is_alive(sleeping().unwrap()), "it ends with the question");
+
+    std::fs::remove_file(&mark).unwrap();
+    let asking = local.start(&["run", "--with", "postgres", "--", "true"]);
+    let pid = until("the program is asked", sleeping);
+    let told = Instant::now();
+    asking.signal("TERM");
+    assert_eq!(asking.wait().code, Some(143));
+    assert!(told.elapsed() < Duration::from_secs(4), "{:?}", told.elapsed());
+    until("the program's end", || (!is_alive(pid)).then_some(()));
 }

@@ -131,7 +131,10 @@ const ENGINES: [Engine; 4] = [Engine::Postgres, Engine::Mysql, Engine::Mariadb, 
 /// The engines, and the versions that are installed.
 fn engines() -> Vec<CompletionCandidate> {
     let mut finder = Finder::new(&area::cache().unwrap_or_default());
-    let found = [Engine::Postgres, Engine::Mysql].map(|engine| finder.installed(engine)).concat();
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().ok();
+    let mut installed = |engine| Some(runtime.as_ref()?.block_on(finder.installed(engine)));
+    let found =
+        [Engine::Postgres, Engine::Mysql].map(|engine| installed(engine).unwrap_or_default()).concat();
     let mut offered: Vec<CompletionCandidate> = ENGINES
         .iter()
         .map(|engine| CompletionCandidate::new(engine.name()).help(Some(title(*engine).into())))

@@ -5,9 +5,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::database::Engine;
 use crate::engine::Version;
@@ -62,6 +68,8 @@ pub struct Finder {
     memory_file: PathBuf,
     memory: BTreeMap<PathBuf, Known>,
     is_new: bool,
+    /// The programs that have not said their version.
+    pub silent: Vec<PathBuf>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -80,12 +88,12 @@ impl Finder {
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
-        Self { memory_file, memory, is_new: false }
+        Self { memory_file, memory, is_new: false, silent: Vec::new() }
     }
 
     /// The servers of a family: PostgreSQL, or MySQL and MariaDB, which share their programs' names. The
     /// newest first.
-    pub fn installed(&mut self, engine: Engine) -> Vec<Installed> {
+    pub async fn installed(&mut self, engine: Engine) -> Vec<Installed> {
         let names: &[&str] = if engine == Engine::Postgres { &["postgres"] } else { &["mariadbd", "mysqld"] };
         let mut programs: Vec<PathBuf> = Vec::new();
         for candidate in folders().iter().flat_map(|folder| names.iter().map(move |name| folder.join(name))) {
@@ -93,8 +101,10 @@ impl Finder {
                 programs.push(program);
             }
         }
-        let mut found: Vec<Installed> =
-            programs.iter().filter_map(|program| self.ask(program).ok()).collect();
+        let mut found = Vec::new();
+        for program in &programs {
+            found.extend(self.ask(program).await.ok());
+        }
         self.keep();
         // Stable: of two alike, the one that comes first in PATH.
         found.sort_by(|one, other| other.version.cmp(&one.version));
@@ -102,7 +112,7 @@ impl Finder {
     }
 
     /// The server that the user points to: the program itself, or the folder that it is in.
-    pub fn at(&mut self, path: &Path, engine: Engine) -> anyhow::Result<Installed> {
+    pub async fn at(&mut self, path: &Path, engine: Engine) -> anyhow::Result<Installed> {
         let names: &[&str] = if engine == Engine::Postgres { &["postgres"] } else { &["mariadbd", "mysqld"] };
         let candidates = names
             .iter()
@@ -115,19 +125,19 @@ impl Finder {
         let program = program.ok_or_else(|| {
             anyhow!("{} is no program and has none called {}", path.display(), names.join(" or "))
         })?;
-        let found = self.ask(&program)?;
+        let found = self.ask(&program).await?;
         self.keep();
         Ok(found)
     }
 
-    fn ask(&mut self, program: &Path) -> anyhow::Result<Installed> {
+    async fn ask(&mut self, program: &Path) -> anyhow::Result<Installed> {
         let metadata =
             std::fs::metadata(program).with_context(|| format!("looking at {}", program.display()))?;
         let stamp = format!("{} {}.{}", metadata.len(), metadata.mtime(), metadata.mtime_nsec());
         let line = match self.memory.get(program) {
             Some(known) if known.stamp == stamp => known.line.clone(),
             _ => {
-                let line = version_line(program)?;
+                let line = self.version_line(program).await?;
                 self.memory.insert(program.to_owned(), Known { stamp: stamp.clone(), line: line.clone() });
                 self.is_new = true;
                 line
@@ -143,6 +153,18 @@ impl Finder {
         })
     }
 
+    async fn version_line(&mut self, program: &Path) -> anyhow::Result<String> {
+        let context = || format!("asking {} for its version", program.display());
+        if !self.silent.iter().any(|silent| silent == program) {
+            if let Ok(line) = timeout(ANSWER, version_line(program)).await {
+                return line.with_context(context);
+            }
+            self.silent.push(program.to_owned());
+        }
+        let within = humantime::format_duration(ANSWER);
+        Err(anyhow!("it says nothing within {within}")).with_context(context)
+    }
+
     fn keep(&mut self) {
         // Without a memory the next command asks again; nothing else depends on it.
         if std::mem::take(&mut self.is_new)
@@ -153,10 +175,32 @@ impl Finder {
     }
 }
 
-fn version_line(program: &Path) -> anyhow::Result<String> {
-    let said = std::process::Command::new(program).arg("--version").output();
-    let said = said.with_context(|| format!("asking {} for its version", program.display()))?;
-    Ok(String::from_utf8_lossy(&said.stdout).lines().next().unwrap_or_default().trim().to_owned())
+/// How long a program may take to say its version, and how long the line may be.
+const ANSWER: Duration = Duration::from_secs(5);
+const LINE: u64 = 4 << 10;
+
+/// A program with all that it has started in its group.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = self.0.map(|group| kill_process_group(group, Signal::KILL));
+    }
+}
+
+async fn version_line(program: &Path) -> anyhow::Result<String> {
+    let mut command = Command::new(program);
+    command.arg("--version").process_group(0).kill_on_drop(true);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    // Ended before the child is waited for: until then, the number is its own.
+    let group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
+    let mut line = Vec::new();
+    if let Some(from) = child.stdout.take() {
+        BufReader::new(from.take(LINE)).read_until(b'\n', &mut line).await?;
+    }
+    drop(group);
+    child.wait().await?;
+    Ok(String::from_utf8_lossy(&line).trim().to_owned())
 }
 
 /// `postgres (PostgreSQL) 15.18 (Debian …)`, `mariadbd  Ver 10.11.14-MariaDB-0+deb12u2 for …`, `mysqld  Ver

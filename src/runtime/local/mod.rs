@@ -20,6 +20,7 @@ pub mod follow;
 pub mod fork;
 pub mod logs;
 mod mysql;
+mod orphans;
 pub mod packages;
 pub mod plan;
 pub mod planned;

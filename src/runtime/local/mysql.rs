@@ -104,13 +104,13 @@ pub(super) async fn prepare(
 ) -> anyhow::Result<()> {
     let Installed { engine, program, .. } = &planned.installed;
     super::account::make_folder(&stage.data, setting.account)?;
-    let mut args: Vec<OsString> = vec!["--no-defaults".into(), argument("--datadir=", &stage.data)];
+    let temporary = own_temporary_folder(&stage.data, setting)?;
+    let mut args: Vec<OsString> = vec!["--no-defaults".into()];
     args.extend(base(&planned.installed));
     args.extend(own_settings(&planned.installed).iter().map(OsString::from));
-    args.push(own_temporary_folder(&stage.data, setting)?);
     let zones = if planned.zones.is_some() { zones::statements(*engine)? } else { String::new() };
     if *engine == Engine::Mysql {
-        args.push("--initialize-insecure".into());
+        args.extend([argument("--datadir=", &stage.data), temporary, "--initialize-insecure".into()]);
         if !zones.is_empty() {
             let file = stage.folder.join("zones.sql");
             crate::files::write(&file, &zones, 0o600)?;
@@ -119,11 +119,13 @@ pub(super) async fn prepare(
         }
         return setting.run(program, &args, stage.folder, "").await;
     }
+    // From within the data folder: the installer, a script, takes a path with a space for two.
+    args.extend(["--datadir=.", "--tmpdir=../tmp"].map(OsString::from));
     let own = ["--auth-root-authentication-method=normal", "--skip-test-db"].map(OsString::from);
-    setting.run(&installer(program)?, &[&args[..], &own].concat(), stage.folder, "").await?;
+    setting.run(&installer(program)?, &[&args[..], &own].concat(), &stage.data, "").await?;
     if !zones.is_empty() {
         args.push("--bootstrap".into());
-        let loading = setting.run(program, &args, stage.folder, &zones);
+        let loading = setting.run(program, &args, &stage.data, &zones);
         loading.await.context("putting the names of time zones in")?;
     }
     Ok(())

@@ -282,6 +282,7 @@ async fn installed(
     if let Some((path, source)) = pointed(database, wishes) {
         let found = finder
             .at(&path, engine)
+            .await
             .with_context(|| format!("{source} points to the server"))
             .exit(Exit::Usage)?;
         let fits = choose(std::slice::from_ref(&found), engine, version.as_ref()).is_some();
@@ -294,7 +295,7 @@ async fn installed(
         }
         return Ok(found);
     }
-    let found = finder.installed(engine);
+    let found = finder.installed(engine).await;
     if let Some(installed) = choose(&found, engine, version.as_ref()) {
         return Ok(installed.clone());
     }
@@ -302,9 +303,14 @@ async fn installed(
     let there = if there.is_empty() { "no such server".to_owned() } else { there.join(", ") };
     let what = wanted(engine, version.as_ref());
     let image = if version.is_some() { format!(" (image {})", database.image) } else { String::new() };
-    Err(anyhow!("{what} is asked for{image}, and this machine has {there}"))
+    let error = anyhow!("{what} is asked for{image}, and this machine has {there}")
         .hint(remedy(database, version.as_ref(), &found).await)
-        .exit(Exit::Never)
+        .exit(Exit::Never);
+    let silent = finder.silent.iter().map(|program| program.display().to_string()).collect::<Vec<_>>();
+    Err(match silent.is_empty() {
+        true => error,
+        false => error.hint(format!("no version is said by {}: mend or remove it", silent.join(", "))),
+    })
 }
 
 /// The server that the user points to, and by what.

@@ -46,6 +46,9 @@ pub(super) struct Entry {
     pub size: Size,
     /// What [`copy::manifest`] tells of it.
     manifest: String,
+    /// The hash of what is noted of the seed that is in it.
+    #[serde(default)]
+    sealed: Option<String>,
 }
 
 pub struct Placed {
@@ -294,7 +297,7 @@ impl InMaking {
             .with_context(writing)?
             .ok_or_else(|| anyhow!("it is changed while it is made"));
         let manifest = manifest.with_context(writing)?;
-        let entry = Entry { password: self.password.clone(), size, manifest };
+        let entry = Entry { password: self.password.clone(), size, manifest, sealed: Sealed::hash(folder) };
         files::write(&folder.join(ENTRY), &serde_json::to_string(&entry)?, 0o600)?;
         if !self.is_there {
             return std::fs::rename(folder, &self.place).with_context(writing);
@@ -310,8 +313,12 @@ impl InMaking {
 }
 
 impl Entry {
+    /// `None` as well where what was noted of its seed is damaged or gone: it would be taken for a folder without
+    /// a seed, and all be put in twice.
     pub(super) fn read(folder: &Path) -> Option<Self> {
-        serde_json::from_slice(&files::read(&folder.join(ENTRY), files::MOST).ok()?).ok()
+        let entry: Self =
+            serde_json::from_slice(&files::read(&folder.join(ENTRY), files::MOST).ok()?).ok()?;
+        (entry.sealed == Sealed::hash(folder)).then_some(entry)
     }
 
     /// Tells this folder from another one that was made by the same recipe.
@@ -448,6 +455,29 @@ mod tests {
         assert_eq!(made.get(), 3);
         assert_eq!(Prepared::new(cache.path(), "recipe").folder(), prepared.folder());
         assert_ne!(Prepared::new(cache.path(), "other").folder(), prepared.folder());
+    }
+
+    #[tokio::test]
+    async fn an_entry_whose_seed_is_not_what_was_noted_of_it_is_made_again() {
+        let cache = tempfile::tempdir().unwrap();
+        let made = Cell::new(0);
+        let prepared = Prepared::new(cache.path(), "recipe");
+        let noted = |stage: &Stage<'_>| std::fs::write(Sealed::file(stage.folder), "{\"made\": 1}");
+        let place = async |name: &str| {
+            let work = async |stage: Stage<'_>| {
+                noted(&stage)?;
+                make(stage, &made).await
+            };
+            prepared.place_at(&cache.path().join(name), None, work).await.unwrap();
+            made.get()
+        };
+        assert_eq!((place("one").await, place("two").await), (1, 1));
+        let file = Sealed::file(&prepared.folder());
+        std::fs::write(&file, "{").unwrap();
+        assert_eq!((place("three").await, place("four").await), (2, 2));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!((place("five").await, place("six").await), (3, 3));
+        assert!(file.exists());
     }
 
     #[tokio::test]

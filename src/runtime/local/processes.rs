@@ -11,7 +11,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, test_kill_process, waitpid};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpgrp, getsid, pidfd_send_signal, test_kill_process, waitpid,
+};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep, timeout};
@@ -108,6 +110,9 @@ pub fn seeding(folder: &Path) -> String {
     format!("TESTBED_SEEDING={}", folder.display())
 }
 
+/// How that variable begins.
+const SEEDING: &[u8] = b"TESTBED_SEEDING=";
+
 /// Asks the PostgreSQL servers among these processes to end at once, without a checkpoint, and waits: one
 /// that is killed leaves its shared memory, which no folder holds, and its children.
 pub async fn quit_postgres(found: &[Process], within: Duration) {
@@ -148,6 +153,24 @@ fn alive(pids: impl Iterator<Item = u32>) -> Vec<Process> {
 /// `meant`, and what is below that.
 pub fn below_me(is_meant: impl Fn(u32) -> bool) -> Vec<Process> {
     alive(below(std::process::id(), is_meant).into_iter().skip(1))
+}
+
+/// What was handed to this process when its parent ended, with all below, apart from those it had `before`: this
+/// process itself starts nothing in another session, and nothing in a group of which it is not the head, but its own.
+pub fn orphans(before: &[u32]) -> Vec<Process> {
+    let (session, group) = (getsid(None), getpgrp().as_raw_pid().cast_unsigned());
+    let is_orphan = |pid: &u32| {
+        let of_process = i32::try_from(*pid).ok().and_then(Pid::from_raw);
+        let is_own = |stat: Stat| [*pid, group].contains(&stat.group) && getsid(of_process) == session;
+        let knows = |name: &[u8]| has_variable(*pid, |variable| variable.starts_with(name));
+        // What a set-up script, or another run, has started stays for as long as that run.
+        let is_of_run = knows(RUN_ID) && !knows(SEEDING);
+        !before.contains(pid)
+            && !is_of_run
+            && may_be_ended(*pid)
+            && Stat::read(*pid).is_some_and(|stat| !is_own(stat))
+    };
+    alive(children().into_iter().filter(is_orphan).flat_map(|pid| below(pid, |_| true)))
 }
 
 /// Whether another run than this one has started a process.

@@ -104,6 +104,7 @@ pub(super) async fn finish(mut command: Command, program: &Path, input: &[u8]) -
 /// What a program says, by one of its outputs.
 struct Output<R> {
     from: Option<R>,
+    /// The last of it.
     said: Vec<u8>,
 }
 
@@ -111,7 +112,7 @@ impl<R: AsyncRead + AsFd + Unpin> Output<R> {
     /// Reads until nobody can say anything any more.
     async fn read(&mut self) {
         let Some(from) = &mut self.from else { return };
-        while from.read_buf(&mut self.said).await.is_ok_and(|count| count > 0) {}
+        read_tail(from, &mut self.said).await;
     }
 
     /// All that is said by now. As much as a pipe holds may not be read yet.
@@ -126,6 +127,18 @@ impl<R: AsyncRead + AsFd + Unpin> Output<R> {
     }
 }
 
+/// Reads to the end, and keeps the last of it.
+pub(super) async fn read_tail(from: &mut (impl AsyncRead + Unpin), tail: &mut Vec<u8>) {
+    let mut buffer = [0; 8 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        tail.extend_from_slice(&buffer[..length]);
+        tail.drain(..tail.len().saturating_sub(TAIL));
+    }
+}
+
+/// How much of what a program says is kept.
+const TAIL: usize = 64 << 10;
+
 /// The bytes that Linux lets a pipe hold.
 const PIPE: usize = 64 << 10;
 
@@ -136,4 +149,24 @@ pub(super) const LINES: usize = 20;
 pub(super) fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_of_what_is_said_is_kept() {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "seq 1 1000000; echo last; exit 3"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let error = finish(command, Path::new("sh"), b"").await.unwrap_err();
+        let said = crate::failure::details_of(&error).concat();
+        assert!(said.ends_with("1000000\nlast") && said.lines().count() == LINES + 1, "{said}");
+        let (said, mut tail) = (vec![b'x'; 10 * TAIL], Vec::new());
+        read_tail(&mut &said[..], &mut tail).await;
+        assert_eq!(tail.len(), TAIL);
+    }
 }

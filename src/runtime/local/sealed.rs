@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files;
 use crate::manifest::seed::Part;
+use crate::state;
 use crate::time::Time;
 
 /// In the folder of an entry of the cache.
@@ -46,6 +47,11 @@ impl Sealed {
 
     pub fn read(folder: &Path) -> Option<Self> {
         serde_json::from_slice(&files::read(&Self::file(folder), files::MOST).ok()?).ok()
+    }
+
+    /// Of what is noted in a folder, whatever that is.
+    pub fn hash(folder: &Path) -> Option<String> {
+        files::read(&Self::file(folder), files::MOST).ok().map(|bytes| state::hash(&bytes))
     }
 
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {

@@ -11,14 +11,14 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::orphans::Orphans;
 use super::planned::{Planned, Run, Script};
 use super::prepared::{self, Kept, Placed, Prepared, Stage};
-use super::program::{LINES, Setting, last_lines};
+use super::program::{LINES, Setting, last_lines, read_tail};
 use super::scripts::{self, Server};
 use super::sealed::Sealed;
 use super::serve::{self, Serving, Told, is_postgres};
@@ -30,9 +30,6 @@ use crate::time::Time;
 
 /// What is said of a data folder that takes longer, because there is none to copy.
 pub(super) const FIRST: &str = "a data folder for the first time";
-
-/// How much of what a command says is kept.
-const TAIL: usize = 64 << 10;
 
 /// How long the rest of what a command has said may take, once it and all that it has started have ended.
 const REST: Duration = Duration::from_secs(1);
@@ -214,9 +211,16 @@ impl Making<'_> {
         if is_postgres(planned) {
             own.args.extend(postgres::for_a_seed(planned));
         }
+        // For scripts as well: what they start may work elsewhere.
+        let mark = processes::seeding(stage.folder);
+        own.variables.extend(mark.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())));
         let quiet = |_: Told<'_>| {};
         let mut serving = serve::serve(&own, self.run, &stage.data, self.setting, &below, &quiet).await?;
+        let orphans = Orphans::of_a_seed();
         let filled = self.fill(&own, seed, step, &serving, &stage, below.logins.is_none()).await;
+        let ended = processes::end(|| processes::with_variable(&mark)).await;
+        let ended = ended.and(orphans.end().await);
+        let filled = filled.and(ended.map_err(|left| anyhow!("what it has started does not end: {left:?}")));
         filled.map_err(|error| serve::redacted(&own, &serving.root, error, "seed-failed"))?;
         let logins = if is_postgres(&own) {
             postgres::seal(&own, &stage, serving.port).await
@@ -326,15 +330,6 @@ impl Making<'_> {
         };
         let _ = timeout(REST, read_tail(&mut pipe, &mut tail)).await;
         told(status, &tail)
-    }
-}
-
-/// Reads to the end, and keeps the last of it.
-async fn read_tail(pipe: &mut pipe::Receiver, tail: &mut Vec<u8>) {
-    let mut buffer = [0; 8 << 10];
-    while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
-        tail.extend_from_slice(&buffer[..length]);
-        tail.drain(..tail.len().saturating_sub(TAIL));
     }
 }
 

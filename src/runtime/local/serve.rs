@@ -336,7 +336,7 @@ pub(super) fn redacted(planned: &Planned, root: &Login, error: anyhow::Error, ki
 
 fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
     let said = log_end(planned, log);
-    if said.contains("in use") && !said.contains("lock file") {
+    if is_port_taken(&said) {
         return Failed::Port;
     }
     let what = format!("{}: {}", planned.database.name, planned.installed);
@@ -346,6 +346,11 @@ fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
     Failed::Error(error.kind("server-ended", Some(&planned.database.name)))
 }
 
+/// As the C libraries say it, and so the servers.
+fn is_port_taken(log: &str) -> bool {
+    ["Address already in use", "Address in use"].iter().any(|words| log.contains(words))
+}
+
 fn too_late(planned: &Planned, run: Run<'_>, log: &Path) -> anyhow::Error {
     let time = humantime::format_duration(run.timeout);
     let what =
@@ -353,4 +358,23 @@ fn too_late(planned: &Planned, run: Run<'_>, log: &Path) -> anyhow::Error {
     what.detail(format!("the end of its log:\n{}", log_end(planned, log)))
         .exit(Exit::NotReady)
         .kind("not-ready", Some(&planned.database.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_port_that_is_taken_counts_as_one() {
+        for (log, expected) in [
+            ("LOG:  could not bind IPv4 address \"127.0.0.1\": Address already in use", true),
+            ("[ERROR] Can't start server: Bind on TCP/IP port: Address already in use", true),
+            ("LOG:  could not bind IPv4 address \"127.0.0.1\": Address in use", true),
+            ("FATAL:  could not access file \"in use\": No such file or directory", false),
+            ("FATAL:  pre-existing shared memory block (key 1, ID 2) is still in use", false),
+            ("LOG:  could not bind IPv4 address \"127.0.0.1\": Permission denied", false),
+        ] {
+            assert_eq!(is_port_taken(log), expected, "{log}");
+        }
+    }
 }

@@ -67,7 +67,7 @@ impl Backend for Servers {
     async fn begin<'a>(
         why: &'static str,
         mut call: Call<'a>,
-        _stop: Stop<'_>,
+        stop: Stop<'_>,
     ) -> anyhow::Result<(Self, Session<'a>)> {
         let (progress, recorder, args) = (call.progress, call.recorder, call.maker.making());
         progress.say(&format!("run {} on this machine ({why})", call.plan.run_id.brief()));
@@ -82,7 +82,10 @@ impl Backend for Servers {
             check_same(&noted, plan, &objects)?;
         }
         let wishes = Wishes { params: &plan.params, asked: &plan.asked, project: &call.project };
-        let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area).await?;
+        let servers = tokio::select! {
+            servers = local::plan(&plan.discovery, &plan.data, &wishes, &area) => servers?,
+            error = stop => return Err(error),
+        };
         tell_differences(&servers, args.strict, progress)?;
         if !servers.servers.is_empty() {
             ports::check_loopback()?;
