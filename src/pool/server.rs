@@ -7,7 +7,7 @@ use super::{PREFIX, key_in, mysql, postgres};
 use crate::output::Connection;
 
 pub(super) enum Server {
-    Postgres(postgres::Server),
+    Postgres(Box<postgres::Server>),
     Mysql(Arc<mysql::Server>),
 }
 
