@@ -214,7 +214,8 @@ impl Pool {
     fn new(connection: &Connection, ready: usize, run: &Record) -> anyhow::Result<Self> {
         let id = u64::from_be_bytes(uuid::Uuid::new_v4().into_bytes()[..8].try_into().unwrap_or_default());
         let (server, most) = if connection.engine == "postgres" {
-            (Server::Postgres(Box::new(postgres::Server { connection: connection.clone() })), MOST)
+            let server = postgres::Server { connection: connection.clone() };
+            (Server::Postgres(Box::new(server)), MOST)
         } else {
             let server = mysql::Server::new(connection.clone(), run)?;
             (Server::Mysql(Arc::new(server)), MOST_SERVERS.max(2 * ready))
