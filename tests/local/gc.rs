@@ -114,6 +114,10 @@ fn a_run_that_cannot_be_looked_at_keeps_no_other_from_its_removal() {
         ];
         let mut killed = local.start(&args);
         killed.until_it_says("ready\n");
+        // It is noted a moment after its start.
+        until("the command is noted", || {
+            local.record("killed").filter(|record| !record["command"].is_null())
+        });
         make_odd();
         killed.signal("KILL");
         killed.child.wait().unwrap();
