@@ -11,7 +11,7 @@ use crate::background;
 use crate::deadline;
 use crate::failure::{Advise, Exit, exit_of};
 use crate::output::Connection;
-use crate::process::{self, Process};
+use crate::process;
 use crate::progress::Progress;
 use crate::recorder::event::Part;
 use crate::recorder::{Event, Recorder, Recording};
@@ -72,13 +72,14 @@ impl<'a> Work<'a> {
             let Some(known) = &registry else { return Err(which::unknown(None, &run_id, "it is gone")) };
             match known.claim(&run_id)? {
                 Found::Free(mut claim) => {
+                    claim.record.check_is_here()?;
                     if let Place::Local(local) = &mut claim.record.place
                         && local.at_work
                     {
                         // What others have left who were killed.
                         remove::remove_strays(local, run_id.as_str()).await?;
                     }
-                    claim.record.owner = Process::with_id(std::process::id());
+                    claim.record.own();
                     claim.save()?;
                     return Self::of(claim, task);
                 }
