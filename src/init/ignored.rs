@@ -51,7 +51,6 @@ fn verdict(line: &str, path: &Path, is_folder: bool) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
 
     /// What git does with the same files, which were made for it.
     #[test]

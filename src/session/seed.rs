@@ -63,8 +63,8 @@ pub(crate) async fn seed(args: Seed, global: &Global, progress: &Progress) -> an
 
 async fn show(args: &Seed, global: &Global, progress: &Progress) -> anyhow::Result<()> {
     let mut plan = Plan::make(&args.making.source)?;
-    let config = Config::for_run(&args.making)?;
-    config.check(&plan)?;
+    let mut config = Config::for_run(&args.making)?;
+    config.check(&plan, progress)?;
     config.tell_seeds(&mut plan);
     let area = Area::open()?;
     let project = which::project(global)?;

@@ -576,17 +576,18 @@ fn who_goes_while_its_template_is_made_leaves_it_to_the_next() {
     let count =
         || databases[0].value("SELECT count(*)::text FROM pg_database WHERE datname LIKE 'testbed_pool_%'");
     let serving = Serving::start(&local, &["exec", "--run-id", "r", "--pool"]);
-    let mut client = serving.client();
     for at in 0..5 {
         let mut gone = serving.client();
         gone.send("POST", "/templates", &json!({"hash": at.to_string()}).to_string());
         drop(gone);
-        until("somebody else may make it", || (client.initialise(&at.to_string()).0 == 200).then_some(()));
+        until("somebody else may make it", || {
+            (serving.client().initialise(&at.to_string()).0 == 200).then_some(())
+        });
     }
     // And one that is discarded meanwhile.
     let mut other = serving.client();
     other.send("POST", "/templates", &json!({"hash": "d"}).to_string());
-    until("it is known", || (client.status("DELETE", "/templates/d") == 204).then_some(()));
+    until("it is known", || (serving.client().status("DELETE", "/templates/d") == 204).then_some(()));
     other.receive();
     until("only what is known is there", || (count() == "5").then_some(()));
     serving.end().ok();
