@@ -36,7 +36,7 @@ const SUBCOMMANDS: [(&[&str], &str, &str); 22] = [
     (&["shell", "sh", "bash"], "testbed exec -- bash", ""),
     (&["psql", "mysql", "mariadb", "sqlite3", "client", "console"], "testbed connect", ""),
     (
-        &["cp", "copy", "import", "load", "restore"],
+        &["cp", "copy", "import", "load"],
         "testbed connect < schema.sql",
         "; files that each run begins with are `init` or `seed` of a database",
     ),
