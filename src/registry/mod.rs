@@ -69,6 +69,9 @@ pub enum Found {
     Free(Box<Claim>),
 }
 
+/// The abandoned runs that are free, and why others could not be looked at.
+type Swept = (Vec<(Claim, Abandoned)>, Vec<anyhow::Error>);
+
 impl Registry {
     /// The registry of this user; `None` where there is no state folder, so that no run was ever noted.
     pub fn find() -> Option<Self> {
@@ -248,7 +251,7 @@ impl Registry {
 
     /// Claims the runs that nobody needs any more, and deletes what is left of deletions. Tells what keeps runs from
     /// being looked at, which is no reason to leave the others.
-    pub fn abandoned(&self) -> anyhow::Result<(Vec<(Claim, Abandoned)>, Vec<anyhow::Error>)> {
+    pub fn abandoned(&self) -> anyhow::Result<Swept> {
         let (folders, others): (Vec<_>, Vec<_>) =
             self.entries()?.into_iter().partition(|(_, is_folder)| *is_folder);
         for (path, _) in others {

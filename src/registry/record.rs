@@ -209,7 +209,8 @@ impl LocalRun {
             Err(_) => true,
         };
         // What another container keeps to itself cannot be looked at.
-        let is_hidden = !self.data.is_dir() && !(self.logs.is_empty() && self.servers.is_empty());
+        let has_none = self.logs.is_empty() && self.servers.is_empty();
+        let is_hidden = !has_none && !self.data.is_dir();
         is_hidden || logs.any(is_held)
     }
 }

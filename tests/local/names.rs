@@ -131,7 +131,7 @@ fn what_a_project_says_of_its_own_databases_is_left_out_where_others_are_typed()
         let note = "note: of testbed.yaml this does not fit the run's databases, and is left out: ";
         assert_eq!(called.stderr.matches(note).count(), whats.len(), "{}", called.transcript());
         whats.iter().for_each(|what| {
-            assert!(called.stderr.contains(&format!("{note}{what}")), "{}", called.transcript())
+            assert!(called.stderr.contains(&format!("{note}{what}")), "{}", called.transcript());
         });
     };
     let left_out = ["preset rails: the run has no database \"orders\"", "env MINE:1: "];

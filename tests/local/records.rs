@@ -414,7 +414,7 @@ fn a_restart_and_logs_leave_alone_what_is_not_the_runs() {
     damage("process", &json!({"pid": sleeper.id(), "start": start}), "");
     let now = local.record("one").unwrap();
     local.change_record("one", |record| {
-        record["place"]["local"]["servers"][0]["process"] = server(&other)["process"].clone()
+        record["place"]["local"]["servers"][0]["process"] = server(&other)["process"].clone();
     });
     local.call(&["restart", "--run-id", "one"]).ok();
     assert_ne!(server(&now)["process"], server(&local.record("one").unwrap())["process"]);
