@@ -218,8 +218,8 @@ impl Setup {
             let scope = with.scopes(param).into_iter().find(|scope| params.contains_key(scope))?;
             Some(Part::of(*param, params[&scope].as_bytes()))
         };
-        // A script is told by its content, and a seed apart.
-        let params = PARAMS.iter().filter(|param| !["port", "init", "seed"].contains(*param));
+        // A script is told by its content, and a seed or a snapshot apart.
+        let params = PARAMS.iter().filter(|param| !["port", "init", "seed", "from"].contains(*param));
         let version = Part::new("the version", with.tag.as_deref().unwrap_or("any"));
         let port = self.port.map(|port| Part::new("port", port.to_string()));
         let scripts = self.scripts.iter().map(|script| Part::of(&script.path, &script.bytes));
