@@ -5,8 +5,8 @@ use std::process::Command;
 
 use crate::unpacked::{Image, PROJECT, archive, output, sha256, text};
 
-/// In bytes, compressed or not.
-const LIMIT: u64 = 20_000_000;
+/// In bytes, to pull and unpacked. The documentation has what it is today.
+const LIMITS: [u64; 2] = [11_000_000, 22_000_000];
 
 #[test]
 fn it_has_these_files_and_no_others() {
@@ -42,7 +42,7 @@ fn it_is_small() {
     let unpacked = image.layer.with_extension("tar");
     output(Command::new("sh").args(["-c", "gzip -dc <\"$0\" >\"$1\""]).args([&image.layer, &unpacked]));
     let [compressed, size] = [&archive(), &unpacked].map(|path| std::fs::metadata(path).unwrap().len());
-    assert!(compressed < LIMIT && size < LIMIT, "{compressed} bytes to pull, {size} unpacked");
+    assert!(compressed < LIMITS[0] && size < LIMITS[1], "{compressed} bytes to pull, {size} unpacked");
     // The layer's identity is that of its content.
     assert_eq!(
         image.config["rootfs"]["diff_ids"],
