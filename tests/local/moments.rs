@@ -269,8 +269,8 @@ fn check(local: &Local, id: &str, attacked: &Attack, end: &End, innocent: &Innoc
     let told = story["status"].as_str().unwrap();
     let cause = story["cause"]["kind"].as_str().unwrap_or_default();
     assert!(story["ended"].is_string(), "{story:#}");
-    // Killed between the removal and the last word about it.
-    let is_untold = (told, cause) == ("abandoned", "end-unknown") && code == 137;
+    // Ended by a signal between the removal and the last word about it.
+    let is_untold = (told, cause) == ("abandoned", "end-unknown") && end.status.signal().is_some();
     let fits = match (attacked.call, end.status.code()) {
         (Call::Down, _) if is_untold => true,
         (Call::Up | Call::Brief | Call::Down, Some(0)) => told == "done",
