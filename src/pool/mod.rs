@@ -262,15 +262,16 @@ impl Pool {
     async fn make(self: Arc<Self>, mut session: Option<Session>) {
         let is_first = session.is_some();
         loop {
-            if session.as_ref().is_none_or(Session::is_closed) {
+            let changed = self.changed.notified();
+            let now = Instant::now();
+            let work = self.core().next_work(now);
+            // The others log in once there is something for them to do.
+            if (is_first || work.is_some()) && session.as_ref().is_none_or(Session::is_closed) {
                 session = self.server.session().await.ok();
                 if let Some(session) = session.as_ref().filter(|_| is_first) {
                     session.mark(self.key).await;
                 }
             }
-            let changed = self.changed.notified();
-            let now = Instant::now();
-            let work = self.core().next_work(now);
             let Some(work) = work else {
                 let wakes = self.core().wakes(now);
                 let woken = async {

@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 use super::account::{self, Account};
 use super::processes::Awaited;
 use super::program::{LINES, Setting, argument, last_lines};
-use super::serve::{free_port, until};
+use super::serve::{free_port, is_port_taken, until};
 use super::start::make_folder;
 use super::{copy, logs, mysql};
 use crate::background;
@@ -201,7 +201,7 @@ impl Original {
             taken = until(log_in, mysql::is_refusal) => taken,
             status = child.wait() => {
                 let said = said();
-                if said.contains("in use") {
+                if is_port_taken(&said) {
                     return Ok(None);
                 }
                 let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());

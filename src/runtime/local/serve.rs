@@ -347,7 +347,7 @@ fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
 }
 
 /// As the C libraries say it, and so the servers.
-fn is_port_taken(log: &str) -> bool {
+pub(super) fn is_port_taken(log: &str) -> bool {
     ["Address already in use", "Address in use"].iter().any(|words| log.contains(words))
 }
 

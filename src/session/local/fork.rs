@@ -31,10 +31,7 @@ pub(crate) async fn fork(
     interrupted: impl Future<Output = anyhow::Error>,
 ) -> anyhow::Result<Vec<Connection>> {
     let mut interrupted = pin!(interrupted);
-    let mut work = tokio::select! {
-        work = Work::begin(run, task) => work?,
-        error = interrupted.as_mut() => return Err(error),
-    };
+    let mut work = Work::begin(run, task, interrupted.as_mut()).await?;
     let source = work.server()?.clone();
     let as_made = AsMade::read(&source)?;
     let area = Area::open()?;

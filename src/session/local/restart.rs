@@ -60,11 +60,22 @@ pub(crate) async fn restart(
 }
 
 impl<'a> Work<'a> {
-    /// Takes the run, once whoever else works on it is done.
+    /// Takes the run, once whoever else works on it is done. `interrupted` resolves when somebody will not wait.
     ///
     /// # Errors
     /// It is gone, or held for longer than there is time.
-    pub(crate) async fn begin(run: &Record, task: Task<'a>) -> anyhow::Result<Self> {
+    pub(crate) async fn begin(
+        run: &Record,
+        task: Task<'a>,
+        interrupted: impl Future<Output = anyhow::Error>,
+    ) -> anyhow::Result<Self> {
+        tokio::select! {
+            work = Self::taken(run, task) => work,
+            error = interrupted => Err(error),
+        }
+    }
+
+    async fn taken(run: &Record, task: Task<'a>) -> anyhow::Result<Self> {
         let registry = Registry::find().map(|registry| registry.by(task.deadline));
         let run_id = RunId::parse(&run.run_id)?;
         let mut is_told = false;

@@ -23,10 +23,7 @@ pub(crate) async fn take(
     interrupted: impl Future<Output = anyhow::Error>,
 ) -> anyhow::Result<()> {
     let mut interrupted = pin!(interrupted);
-    let mut work = tokio::select! {
-        work = Work::begin(run, task) => work?,
-        error = interrupted.as_mut() => return Err(error),
-    };
+    let mut work = Work::begin(run, task, interrupted.as_mut()).await?;
     let as_made = AsMade::read(work.server()?)?;
     let area = Area::open()?;
     // What was left by those that were killed.
