@@ -66,11 +66,18 @@ pub fn check() -> anyhow::Result<()> {
 pub struct Stat {
     pub is_zombie: bool,
     pub parent: u32,
+    /// 0 where it is not in this process's namespace of processes, as for those of `docker exec`.
     pub group: u32,
+    /// 0 as for `group`.
+    pub session: u32,
     pub start: u64,
 }
 
 impl Stat {
+    pub fn of_this_process() -> Option<Self> {
+        Self::read(std::process::id())
+    }
+
     /// Reads `/proc/PID/stat`, in one step. The second field is the name in brackets, which may hold
     /// anything: also what is no text.
     pub fn read(pid: u32) -> Option<Self> {
@@ -82,6 +89,7 @@ impl Stat {
             is_zombie: matches!(*fields.first()?, "Z" | "X"),
             parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
             start: fields.get(19)?.parse().ok()?,
         })
     }

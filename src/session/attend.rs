@@ -10,7 +10,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use rustix::process::{Pid, Signal, getpgrp, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::termios::tcgetpgrp;
 use tokio::process::{Child, Command};
 
@@ -20,7 +20,7 @@ use super::program::Cannot;
 use super::signals::MESSAGES;
 use crate::failure::{Advise, Exit};
 use crate::output::Environment;
-use crate::process::Process;
+use crate::process::{Process, Stat};
 use crate::progress::Progress;
 use crate::registry;
 use crate::runtime::local::processes;
@@ -63,7 +63,8 @@ pub(crate) fn start(
 
 /// Whether the terminal on standard input listens to this process group.
 fn is_in_foreground() -> bool {
-    tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == getpgrp())
+    let group = Stat::of_this_process().map(|me| me.group);
+    tcgetpgrp(std::io::stdin()).is_ok_and(|foreground| group == Some(foreground.as_raw_pid().cast_unsigned()))
 }
 
 impl Running {

@@ -97,3 +97,22 @@ fn what_a_container_has_left_that_has_ended_is_removed() {
         local.assert_nothing_left();
     }
 }
+
+/// As of what `docker exec` or `nsenter` starts: no process of the session, nor of the group, is in the container.
+#[test]
+fn whose_session_and_group_are_of_outside_a_container_works_as_any() {
+    if cannot_be_apart() {
+        return;
+    }
+    let local = Local::new();
+    std::fs::write(local.path().join("a.sql"), "CREATE TABLE a (i int)").unwrap();
+    std::fs::write(local.path().join("a.sh"), "setsid sleep 1000 >/dev/null 2>&1 &\n").unwrap();
+    let project = "databases:\n  shop: {use: postgres, seed: {files: [a.sql], run: sh a.sh}}\n";
+    std::fs::write(local.path().join("testbed.yaml"), project).unwrap();
+    let command = ["run", "--", "psql", "-Atc", r"\dt"];
+    let listed = elsewhere(&local, &command).ok();
+    assert!(listed.stdout.starts_with("public|a|table|"), "{}", listed.stdout);
+    elsewhere(&local, &["up"]).ok();
+    elsewhere(&local, &["gc"]).ok();
+    local.assert_nothing_left();
+}

@@ -11,9 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, Signal, WaitOptions, getpgrp, getsid, pidfd_send_signal, test_kill_process, waitpid,
-};
+use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, test_kill_process, waitpid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep, timeout};
@@ -158,10 +156,9 @@ pub fn below_me(is_meant: impl Fn(u32) -> bool) -> Vec<Process> {
 /// What was handed to this process when its parent ended, with all below, apart from those it had `before`: this
 /// process itself starts nothing in another session, and nothing in a group of which it is not the head, but its own.
 pub fn orphans(before: &[u32]) -> Vec<Process> {
-    let (session, group) = (getsid(None), getpgrp().as_raw_pid().cast_unsigned());
+    let Some(me) = Stat::of_this_process() else { return Vec::new() };
     let is_orphan = |pid: &u32| {
-        let of_process = i32::try_from(*pid).ok().and_then(Pid::from_raw);
-        let is_own = |stat: Stat| [*pid, group].contains(&stat.group) && getsid(of_process) == session;
+        let is_own = |stat: Stat| [*pid, me.group].contains(&stat.group) && stat.session == me.session;
         let knows = |name: &[u8]| has_variable(*pid, |variable| variable.starts_with(name));
         // What a set-up script, or another run, has started stays for as long as that run.
         let is_of_run = knows(RUN_ID) && !knows(SEEDING);
