@@ -52,6 +52,8 @@ pub struct Asked {
     pub parts: Vec<Part>,
     /// The snapshot that it starts with.
     pub from: Option<String>,
+    /// How often a password is hashed at each login.
+    pub scram_iterations: Option<u32>,
 }
 
 /// A further database of a server.
@@ -73,6 +75,7 @@ pub struct Setup {
     scripts: Vec<Script>,
     seed: Option<Seed>,
     from: Option<String>,
+    scram_iterations: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -139,7 +142,16 @@ impl Setup {
             scripts: value(given("init"), |text| scripts(&words(text)?))?.unwrap_or_default(),
             seed: value(given("seed"), |text| Seed::read(text, with.engine))?,
             from: value(given("from"), snapshot)?,
+            scram_iterations: value(given("scram-iterations"), scram_iterations)?
+                .filter(|_| with.engine == Engine::Postgres),
         };
+        // For all databases it is about those of PostgreSQL.
+        if let Some((named, _)) = given("scram-iterations")
+            && with.engine != Engine::Postgres
+            && !params.contains_key("scram-iterations")
+        {
+            bail!("{named}: it is about the logins of PostgreSQL, and this is {}", with.engine);
+        }
         let user = given("user")
             .map_or(if with.engine == Engine::Postgres { "postgres" } else { "root" }, |(_, user)| user);
         let database = given("database").map_or("test", |(_, name)| name);
@@ -210,6 +222,7 @@ impl Setup {
             extensions: self.extensions.iter().chain(of_others).cloned().collect(),
             seed: self.seed.clone(),
             from: self.from.clone(),
+            scram_iterations: self.scram_iterations,
         }
     }
 
@@ -368,6 +381,7 @@ pub fn check(param: &str, value: &str) -> anyhow::Result<()> {
         "args" | "init" => words(value).map(drop),
         "seed" => Written::parse(value).map(drop),
         "from" => snapshot(value).map(drop),
+        "scram-iterations" => scram_iterations(value).map(drop),
         "databases" => databases(value).map(drop),
         "users" | "extensions" => names(value).map(drop),
         _ => Ok(()),
@@ -391,6 +405,13 @@ pub fn snapshot(name: &str) -> anyhow::Result<String> {
     bail!(
         "{name:?} is no name for a snapshot: use letters, digits, '.', '_' and '-', a letter or digit first, 64 at most"
     )
+}
+
+fn scram_iterations(text: &str) -> anyhow::Result<u32> {
+    match text.trim().parse() {
+        Ok(number @ 1..=1_000_000) => Ok(number),
+        _ => bail!("{text:?} is no number of iterations: 1 to 1000000; PostgreSQL's own is 4096"),
+    }
 }
 
 pub fn port(text: &str) -> anyhow::Result<u16> {
