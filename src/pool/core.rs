@@ -45,6 +45,8 @@ pub(super) type Id = u32;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
     Unknown,
+    /// The template of the seed is asked for, and the database has none.
+    Unseeded,
     Discarded,
     /// Somebody has made the template, or is about to.
     Locked,

@@ -476,7 +476,7 @@ impl Pool {
         let receiver = match got {
             Got::Now(id) => return Ok(id),
             Got::Never(Refusal::Unknown) if hash == SEED => {
-                return Err(self.no_seed.get().cloned().unwrap_or(Refusal::Unknown));
+                return Err(self.no_seed.get().cloned().unwrap_or(Refusal::Unseeded));
             }
             Got::Never(refusal) => return Err(refusal),
             Got::Later(receiver) => receiver,
