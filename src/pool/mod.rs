@@ -22,7 +22,7 @@ use tokio::time::{timeout, timeout_at};
 use self::core::{Closed, Core, Got, Id, Limits, Refusal, Removed, Work};
 use self::server::{Server, Session};
 use crate::failure::{Advise, usage};
-use crate::output::{Connection, Environment, Model};
+use crate::output::{Connection, Environment, Model, Names};
 use crate::registry::{Record, Source};
 
 /// What the names of all pools' databases begin with.
@@ -110,11 +110,16 @@ pub fn check<'a>(
         .hint("leave out --pool (or pool in testbed.yaml), or add such a database")
 }
 
-/// Serves the pools of a run's servers; `None` where nobody asks for that.
+/// Serves the pools of a run's servers; `None` where nobody asks for that. `names` are those of the command's variables.
 ///
 /// # Errors
 /// A server takes no login, or there is no port to be had.
-pub async fn serve(size: Option<Size>, model: &Model, run: &Record) -> anyhow::Result<Option<Served>> {
+pub async fn serve(
+    size: Option<Size>,
+    model: &Model,
+    names: &Names,
+    run: &Record,
+) -> anyhow::Result<Option<Served>> {
     let Some(Size(ready)) = size.filter(|Size(size)| *size > 0) else { return Ok(None) };
     let is_copied = |one: &Connection| is_copied(one.engine, run.local().is_some());
     let mut servers: Vec<_> =
@@ -124,7 +129,7 @@ pub async fn serve(size: Option<Size>, model: &Model, run: &Record) -> anyhow::R
     let mut tasks = JoinSet::new();
     let mut pools = Vec::new();
     for connection in servers {
-        let pool = Arc::new(Pool::new(connection, ready, run)?);
+        let pool = Arc::new(Pool::new(connection, ready, names, run)?);
         let first = pool.first_session().await?;
         if is_seeded(run, connection) {
             let offer = Box::pin(Arc::clone(&pool).offer_seed(pool.core().initialise_seed(SEED)));
@@ -195,6 +200,9 @@ impl Served {
 /// The databases on one server.
 struct Pool {
     server: Server,
+    run_id: String,
+    /// Those of the command's variables that this database alone makes up.
+    names: Names,
     /// Marks what belongs to this pool on a server that has others as well.
     key: i64,
     core: Mutex<Core>,
@@ -211,7 +219,7 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(connection: &Connection, ready: usize, run: &Record) -> anyhow::Result<Self> {
+    fn new(connection: &Connection, ready: usize, names: &Names, run: &Record) -> anyhow::Result<Self> {
         let id = u64::from_be_bytes(uuid::Uuid::new_v4().into_bytes()[..8].try_into().unwrap_or_default());
         let (server, most) = if connection.engine == "postgres" {
             let server = postgres::Server { connection: connection.clone() };
@@ -220,9 +228,12 @@ impl Pool {
             let server = mysql::Server::new(connection.clone(), run)?;
             (Server::Mysql(Arc::new(server)), MOST_SERVERS.max(2 * ready))
         };
+        let names = names.of(&Model::of(&run.run_id, connection.clone()));
         let limits = Limits { ready, soft: (4 * ready).max(16), most, bytes: BYTES };
         Ok(Self {
             server,
+            run_id: run.run_id.clone(),
+            names,
             key: id.cast_signed(),
             core: Mutex::new(Core::new(limits, format!("{PREFIX}{id:016x}"))),
             changed: Notify::new(),
@@ -497,6 +508,17 @@ impl Pool {
         self.core().recreate(hash, id, Instant::now())?;
         self.changed.notify_one();
         Ok(())
+    }
+
+    /// The variables of a command that has this database alone.
+    fn environment(
+        &self,
+        reached: &Connection,
+    ) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
+        let model = Model::of(&self.run_id, reached.clone());
+        let Environment { set, .. } =
+            Environment::new(&model, &self.names, None, reached.option_folder.as_deref())?;
+        Ok(set.into_iter().map(|(name, value)| (name, value.into())).collect())
     }
 
     /// Where a test's database is; `None` where its server has ended.

@@ -35,9 +35,7 @@ impl Server {
     /// Where a database is; `None` where it is gone.
     pub(super) fn reach(&self, name: &str) -> Option<Connection> {
         match self {
-            Self::Postgres(server) => {
-                Some(Connection { database: Some(name.to_owned()), ..server.connection.clone() })
-            }
+            Self::Postgres(server) => Some(server.connection.in_database(name)),
             Self::Mysql(server) => server.reach(name),
         }
     }

@@ -28,7 +28,7 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
     };
     let mut environment = reached.environment(&run, &names, progress)?;
     let served = tokio::select! {
-        served = pool::serve(args.pooling.pool, &reached.model, &run.record) => served?,
+        served = pool::serve(args.pooling.pool, &reached.model, &names, &run.record) => served?,
         error = signals.interrupted() => return Err(error),
     };
     served.iter().for_each(|served| served.tell(&mut environment));

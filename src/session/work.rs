@@ -97,7 +97,7 @@ async fn work_on(
         shown(&args.command)
     ));
     let served = tokio::select! {
-        served = pool::serve(args.pooling.pool, model, &claim.record) => served?,
+        served = pool::serve(args.pooling.pool, model, &config.names, &claim.record) => served?,
         error = signals.interrupted() => return Err(error),
     };
     served.iter().for_each(|served| served.tell(&mut environment));
