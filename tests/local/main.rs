@@ -8,6 +8,7 @@ mod harness;
 
 mod account;
 mod addresses;
+mod blocks;
 mod cache;
 mod clients;
 mod completions;

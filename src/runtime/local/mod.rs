@@ -32,6 +32,7 @@ pub mod removal;
 pub mod remove;
 pub mod restart;
 mod restore;
+pub mod room;
 mod scram;
 mod scripts;
 pub mod sealed;

@@ -547,7 +547,7 @@ fn planned(server: &Planned) -> Database {
 /// left its own.
 fn data_folder(area: &Area, servers: &LocalPlan, plan: &Plan, progress: &Progress) -> PathBuf {
     let mut base = area.data.clone();
-    if !servers.servers.is_empty() && servers.servers.iter().all(|server| server.in_memory) {
+    if servers.is_in_memory() {
         match in_memory() {
             Ok(memory) => base = memory,
             Err(error) => progress.say(&format!("note: the data is kept on disk: {error:#}")),
