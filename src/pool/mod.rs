@@ -155,7 +155,8 @@ pub async fn serve(size: Option<Size>, model: &Model, run: &Record) -> anyhow::R
 fn is_seeded(run: &Record, connection: &Connection) -> bool {
     let servers = run.local().map(|local| local.servers.as_slice()).unwrap_or_default();
     let server = servers.iter().find(|server| Some(server.port) == connection.port);
-    server.and_then(|server| server.source.as_ref()).is_some_and(Source::is_seeded)
+    run.seeded.contains(&connection.name)
+        || server.and_then(|server| server.source.as_ref()).is_some_and(Source::is_seeded)
 }
 
 impl Served {

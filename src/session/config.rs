@@ -11,7 +11,7 @@ use rustix::fs::Access;
 use super::plan::Plan;
 use super::work;
 use crate::cli::{Making, OfProject};
-use crate::database::Database;
+use crate::database::{Certificate, Database};
 use crate::environment::is_in_pod;
 use crate::failure::{Advise, Exit, usage};
 use crate::output::{self, ConnArg, Environment, Format, Model, Names, Renderer};
@@ -147,16 +147,21 @@ impl Config {
         Model::new(&plan.run_id, &plan.entries(address), &self.connargs, folder)
     }
 
-    /// The variables of a seed's command: of its database alone. Files that they name go into the folder.
+    /// The variables of a seed's command: of its database alone, at an address, and whether that was reached over TLS.
+    /// Files that they name go into the folder.
     pub(crate) fn for_a_seed(
         &self,
         plan: &Plan,
         database: &Database,
-        port: u16,
+        (host, port): (&str, u16),
+        over_tls: bool,
         folder: &Path,
     ) -> anyhow::Result<Environment> {
-        let entry = output::Entry::Server(database, "127.0.0.1", port);
-        let model = Model::new(&plan.run_id, &[entry], &self.connargs, None);
+        let entry = output::Entry::Server(database, host, port);
+        let certificate = database.tls.as_ref();
+        certificate.map_or(Ok(()), |certificate| keep_authority(folder, &database.name, certificate))?;
+        let mut model = Model::new(&plan.run_id, &[entry], &self.connargs, certificate.map(|_| folder));
+        model.note_tls([over_tls]);
         work::variables(&model, &self.names.of(&model), None, Some(folder))
     }
 
@@ -180,8 +185,7 @@ impl Config {
             let Some(certificate) = database.tls.as_ref().filter(|_| is_current || !file.exists()) else {
                 continue;
             };
-            files::write_bytes(&output::keystore_file(&file), &certificate.keystore()?, 0o600)?;
-            files::write(&file, &certificate.authority, 0o600)?;
+            keep_authority(folder, &database.name, certificate)?;
         }
         self.has_authorities = true;
         Ok(())
@@ -218,6 +222,13 @@ impl Config {
         self.path().map_or(Ok(()), |path| files::write(path, text, self.mode))?;
         Ok(written)
     }
+}
+
+/// Writes what a server's certificate is known by.
+fn keep_authority(folder: &Path, name: &str, certificate: &Certificate) -> anyhow::Result<()> {
+    let file = output::ca_file(folder, name);
+    files::write_bytes(&output::keystore_file(&file), &certificate.keystore()?, 0o600)?;
+    files::write(&file, &certificate.authority, 0o600)
 }
 
 /// The hash of the file that is there, if there is one. It is removed and replaced, and so has to be testbed's.

@@ -334,7 +334,7 @@ impl Servers {
             area::note_registry(&local.data, folder)?;
         }
         let environment = |database: &database::Database, port: u16, folder: &Path| {
-            call.config.for_a_seed(&call.plan, database, port, folder)
+            call.config.for_a_seed(&call.plan, database, ("127.0.0.1", port), false, folder)
         };
         let ports: Vec<u16> = self.servers.servers.iter().filter_map(|planned| planned.port).collect();
         let run = Run {
