@@ -198,20 +198,25 @@ pub(super) async fn script_that_failed(
     let path = asked.scripts.get(script)?;
     let what = if asked.of_seed.contains(script) { "seed's" } else { "set-up script" };
     finding.cause.advice = format!("correct {path}, or what it needs");
-    let error = error.map(|(line, message)| format!(": line {line}: {message}")).unwrap_or_default();
-    Some(format!("{}: the {what} {path}{}", database.name, plan.redactor().redact(&error)))
+    let error = plan.redactor().redact(&error.map(|error| format!(": {error}")).unwrap_or_default());
+    Some(format!("{}: the {what} {path}{error}", database.name))
 }
 
 /// The script that the images' set-up was at when the log ended, by its name in the container, and the error with its
-/// line.
-fn in_log(lines: &[String]) -> Option<(&str, Option<(&str, &str)>)> {
+/// line, which psql does not tell of a packed one.
+fn in_log(lines: &[String]) -> Option<(&str, Option<String>)> {
     let at = lines.iter().rposition(|line| line.contains(SCRIPTS))?;
     let (_, script) = lines[at].split_once(SCRIPTS)?;
     let after = &lines[at + 1..];
     if after.iter().any(|line| line.contains(DONE)) {
         return None;
     }
-    Some((script.trim_end(), after.iter().find_map(|line| seeding::located(line))))
+    let located = |line: &String| {
+        let (line, message) = seeding::located(line)?;
+        Some(format!("line {line}: {message}"))
+    };
+    let plain = || after.iter().find(|line| line.starts_with("ERROR:  ")).cloned();
+    Some((script.trim_end(), after.iter().find_map(located).or_else(plain)))
 }
 
 #[cfg(test)]
@@ -225,10 +230,14 @@ mod tests {
         let second = "2026-01-01 [Note] [Entrypoint]: /usr/local/bin/docker-entrypoint.sh: running /docker-entrypoint-initdb.d/002-b.sql.gz\n";
         let of_psql = "psql:/docker-entrypoint-initdb.d/001-a.sql:2: ERROR:  no\nLINE 1: x\n";
         for (text, expected) in [
-            (format!("{begin}{of_psql}"), Some(("001-a.sql", Some(("2", "ERROR:  no"))))),
+            (format!("{begin}{of_psql}"), Some(("001-a.sql", Some("line 2: ERROR:  no".to_owned())))),
             (
                 format!("{begin}{second}ERROR 1054 (42S22) at line 3: Unknown"),
-                Some(("002-b.sql.gz", Some(("3", "Unknown")))),
+                Some(("002-b.sql.gz", Some("line 3: Unknown".to_owned()))),
+            ),
+            (
+                format!("{begin}{second}x\nERROR:  no\n"),
+                Some(("002-b.sql.gz", Some("ERROR:  no".to_owned()))),
             ),
             (format!("{begin}{second}killed"), Some(("002-b.sql.gz", None))),
             (format!("{begin}\nPostgreSQL init process complete; ready for start up.\nFATAL: x"), None),
