@@ -310,12 +310,12 @@ fn a_pool_hands_out_copies_of_it() {
     let tests = "curl -sf $INTEGRESQL_CLIENT_BASE_URL/v1/templates/testbed/tests | tee answer
 name=$(sed 's/.*\"database\":\"\\([^\"]*\\)\".*/\\1/' answer)
 psql -XAtd \"$name\" -c 'SELECT sum(n) FROM a' > found";
-    folder.call(&["run", "--pool", "2", "--", "sh", "-ec", tests]).ok();
+    folder.call(&["run", "--pool=2", "--", "sh", "-ec", tests]).ok();
     assert_eq!(folder.read("found"), "20\n", "{}", folder.read("answer"));
     // For those of a later command too.
     let id = run_id();
     folder.call(&["up", "--run-id", &id]).ok();
-    folder.call(&["exec", "--run-id", &id, "--pool", "2", "--", "sh", "-ec", tests]).ok();
+    folder.call(&["exec", "--run-id", &id, "--pool=2", "--", "sh", "-ec", tests]).ok();
     assert_eq!(folder.read("found"), "20\n", "{}", folder.read("answer"));
     folder.call(&["down", "--run-id", &id]).ok();
 }

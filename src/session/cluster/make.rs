@@ -396,7 +396,7 @@ async fn bring_up(cluster: &Cluster, created: &Created, session: &mut Session<'_
     bug::provoke("ready", &config.text(&model)?);
     let ready = ready::records(plan, &found);
     claim.record.ready.clone_from(&ready);
-    claim.record.seeded = seed::names(plan);
+    claim.record.seeded.extend(seed::names(plan));
     recording.on(is_up(plan, &found, &ready));
     let before = containers(&observer);
     Ok(Up { model, ready, forwards: reach.forwards, observer, before })

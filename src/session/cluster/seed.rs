@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::api::{DynamicObject, PostParams};
 use serde_json::Value;
@@ -116,11 +117,15 @@ impl Filling<'_> {
         let fills = databases.filter_map(|((database, target), found)| {
             let seed = of(self.plan, database).filter(|_| !seeded.contains(&database.name))?;
             Some(async move {
+                // One that stands in its place later has not had all of it.
+                let pod = serving(&self.observer.pods().borrow(), &database.workload)
+                    .map(|pod| pod.metadata.clone());
+                let pod = pod.with_context(|| format!("{}: its pod is gone", database.name))?;
                 let filled = self.fill_one(database, seed, target, found).await;
                 let redactor = self.plan.redactor();
                 filled
                     .map_err(|error| seeding::redacted(&redactor, &error, "seed-failed", &database.name))?;
-                self.note(database).await
+                self.note(pod).await
             })
         });
         try_join_all(fills).await.map(drop)
@@ -154,12 +159,9 @@ impl Filling<'_> {
         Ok(())
     }
 
-    /// Notes that the seed of a database is whole.
-    async fn note(&self, database: &Database) -> anyhow::Result<()> {
+    /// Notes that the seed in a pod is whole.
+    async fn note(&self, pod: ObjectMeta) -> anyhow::Result<()> {
         let Self { plan, cluster, .. } = self;
-        let pod = serving(&self.observer.pods().borrow(), &database.workload).map(|pod| pod.metadata.clone());
-        let pod =
-            pod.with_context(|| format!("{}: its pod is gone since the seed was put in", database.name))?;
         let (pod, uid) = (pod.name.unwrap_or_default(), pod.uid.unwrap_or_default());
         let name = note_name(&pod, &uid);
         // It belongs to the run as the login's Secret does.
