@@ -52,7 +52,7 @@ fn template(source: &Source) -> anyhow::Result<String> {
     let (run_id, password) = (RunId::generate(), plan::password());
     let withs = plan::withs(source)?;
     let text = |with: &With| {
-        let setup = Setup::read(with, &params, &source.places)?.in_cluster(with)?;
+        let setup = Setup::read(with, &params, &source.places)?.in_cluster(with, &source.places)?;
         if !setup.objects(with, &run_id).is_empty() {
             return Err(usage(format!("--template: {} has set-up scripts, which may look like templates themselves", with.name)))
                 .hint("leave out init and seed, and put a ConfigMap of your own into the manifest; or print the manifest without --template");

@@ -160,9 +160,9 @@ impl Setup {
     ///
     /// # Errors
     /// A usage error about files that cannot go this way.
-    pub fn in_cluster(mut self, with: &With) -> anyhow::Result<Self> {
+    pub fn in_cluster(mut self, with: &With, places: &Places) -> anyhow::Result<Self> {
         let Some(seed) = self.seed.take() else { return Ok(self) };
-        let called = || format!("--with {}", with.name);
+        let called = || places.get(&with.name).cloned().unwrap_or_else(|| format!("--with {}", with.name));
         let of_seed = seed.files_first().with_context(called).exit(Exit::Usage)?.map(|file| file.bytes.len());
         let size = self.scripts.iter().map(|script| script.bytes.len()).chain(of_seed).sum::<usize>();
         if size > MOST {

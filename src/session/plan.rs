@@ -99,7 +99,7 @@ impl Plan {
             }
             let password = password();
             let setup = Setup::read(with, &params, &source.places)?;
-            let setup = if is_in_cluster { setup.in_cluster(with)? } else { setup };
+            let setup = if is_in_cluster { setup.in_cluster(with, &source.places)? } else { setup };
             let signed = if builtin::wants_tls(with, &params)? {
                 let host = format!("{}-{run_id}", with.name);
                 Some(certificate(&mut authority, &host, &mut generated)?)

@@ -307,16 +307,20 @@ fn a_pool_hands_out_copies_of_it() {
     folder.file("a.sql", "CREATE TABLE a (n int);\n");
     let run = "psql -qXc \"INSERT INTO a VALUES (20)\"";
     settings(folder, "postgres", &format!("    seed: {{files: a.sql, run: '{run}', inputs: []}}\n"));
-    let tests = "curl -sf $INTEGRESQL_CLIENT_BASE_URL/v1/templates/testbed/tests | tee answer
-name=$(sed 's/.*\"database\":\"\\([^\"]*\\)\".*/\\1/' answer)
-psql -XAtd \"$name\" -c 'SELECT sum(n) FROM a' > found";
+    let tests = "curl -sSf -o answer $INTEGRESQL_CLIENT_BASE_URL/v1/templates/testbed/tests
+name=$(sed -n 's/.*\"database\":\"\\([^\"]*\\)\".*/\\1/p' answer)
+psql -XAtd \"${name:?}\" -c \"SELECT current_database() <> '$PGDATABASE', sum(n) FROM a\" > found";
     folder.call(&["run", "--pool=2", "--", "sh", "-ec", tests]).ok();
-    assert_eq!(folder.read("found"), "20\n", "{}", folder.read("answer"));
+    assert_eq!(folder.read("found"), "t|20\n", "{}", folder.read("answer"));
+    // There is none where nothing was put in.
+    settings(folder, "postgres", "");
+    folder.call(&["run", "--pool=2", "--", "sh", "-ec", tests]).fails(22).says("404");
+    settings(folder, "postgres", "    seed: a.sql\n");
     // For those of a later command too.
     let id = run_id();
     folder.call(&["up", "--run-id", &id]).ok();
     folder.call(&["exec", "--run-id", &id, "--pool=2", "--", "sh", "-ec", tests]).ok();
-    assert_eq!(folder.read("found"), "20\n", "{}", folder.read("answer"));
+    assert_eq!(folder.read("found"), "t|\n", "{}", folder.read("answer"));
     folder.call(&["down", "--run-id", &id]).ok();
 }
 
