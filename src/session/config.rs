@@ -147,22 +147,30 @@ impl Config {
         Model::new(&plan.run_id, &plan.entries(address), &self.connargs, folder)
     }
 
-    /// The variables of a seed's command: of its database alone, at an address, and whether that was reached over TLS.
-    /// Files that they name go into the folder.
-    pub(crate) fn for_a_seed(
+    /// A database that a seed is put into, at an address, and whether that was reached over TLS. What its certificate is
+    /// known by goes into the folder.
+    pub(crate) fn model_of_seed(
         &self,
         plan: &Plan,
         database: &Database,
         (host, port): (&str, u16),
         over_tls: bool,
-        folder: &Path,
-    ) -> anyhow::Result<Environment> {
+        folder: Option<&Path>,
+    ) -> anyhow::Result<Model> {
         let entry = output::Entry::Server(database, host, port);
-        let certificate = database.tls.as_ref();
-        certificate.map_or(Ok(()), |certificate| keep_authority(folder, &database.name, certificate))?;
-        let mut model = Model::new(&plan.run_id, &[entry], &self.connargs, certificate.map(|_| folder));
+        let authority = folder.zip(database.tls.as_ref());
+        if let Some((folder, certificate)) = authority {
+            keep_authority(folder, &database.name, certificate)?;
+        }
+        let mut model =
+            Model::new(&plan.run_id, &[entry], &self.connargs, authority.map(|(folder, _)| folder));
         model.note_tls([over_tls]);
-        work::variables(&model, &self.names.of(&model), None, Some(folder))
+        Ok(model)
+    }
+
+    /// The variables of a seed's command: of its database alone. Files that they name go into the folder.
+    pub(crate) fn for_a_seed(&self, model: &Model, folder: &Path) -> anyhow::Result<Environment> {
+        work::variables(model, &self.names.of(model), None, Some(folder))
     }
 
     /// Notes for each seed how the variables of its command are made: it may read all of them.

@@ -15,13 +15,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::api::{DynamicObject, PostParams};
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::time::{Instant, timeout_at};
 
-use crate::database::Database;
+use crate::database::{Database, Engine};
 use crate::failure::{Advise, Exit};
 use crate::manifest::Object;
 use crate::manifest::seed::Seed;
 use crate::manifest::stamp::HASH_ANNOTATION;
+use crate::output::Model;
+use crate::pool;
 use crate::probe::{Found, Target};
 use crate::progress::{Progress, READY};
 use crate::run_id::RUN_LABEL;
@@ -50,8 +53,11 @@ pub(super) fn names(plan: &Plan) -> BTreeSet<String> {
 }
 
 fn of<'a>(plan: &'a Plan, database: &Database) -> Option<&'a Seed> {
-    let seed = plan.asked.get(&database.name)?.seed.as_ref()?;
-    seed.commands().next().map(|_| seed)
+    plan.asked.get(&database.name)?.seed.as_ref()
+}
+
+fn has_commands(seed: &Seed) -> bool {
+    seed.commands().next().is_some()
 }
 
 /// The name of the Secret that notes the end of a pod's seed: no other pod of this name is meant.
@@ -59,7 +65,7 @@ fn note_name(pod: &str, uid: &str) -> String {
     format!("{pod}--seeded-{uid}")
 }
 
-/// The databases whose commands an earlier call has run to their end.
+/// The databases of which an earlier call has made the pod, and put in the seed.
 ///
 /// # Errors
 /// A pod of an earlier call that may have half a seed; a failed request, explained.
@@ -69,12 +75,17 @@ pub(super) async fn earlier(
     created: &Created,
 ) -> anyhow::Result<BTreeSet<String>> {
     let mut seeded = BTreeSet::new();
-    for database in plan.discovery.databases.iter().filter(|database| of(plan, database).is_some()) {
+    for database in &plan.discovery.databases {
+        let Some(seed) = of(plan, database) else { continue };
         let is_pod = |object: &&DynamicObject| {
             let kind = object.types.as_ref().map_or("", |types| &types.kind);
             database.workload == format!("{kind}/{}", object.name_any())
         };
         let Some(pod) = created.adopted.iter().find(is_pod) else { continue };
+        seeded.insert(database.name.clone());
+        if !has_commands(seed) {
+            continue;
+        }
         let name = note_name(&pod.name_any(), &pod.uid().unwrap_or_default());
         let note = cluster.api::<Secret>().get_metadata_opt(&name).await;
         let note = note.map_err(|error| explain(cluster, error, &format!("reading Secret {name}")))?;
@@ -86,7 +97,6 @@ pub(super) async fn earlier(
             ))
             .hint(format!("once it is not, remove the run: {}", cluster.down_command(&plan.run_id)));
         }
-        seeded.insert(database.name.clone());
     }
     Ok(seeded)
 }
@@ -116,17 +126,7 @@ impl Filling<'_> {
         let databases = self.plan.discovery.databases.iter().zip(self.targets).zip(self.found);
         let fills = databases.filter_map(|((database, target), found)| {
             let seed = of(self.plan, database).filter(|_| !seeded.contains(&database.name))?;
-            Some(async move {
-                // One that stands in its place later has not had all of it.
-                let pod = serving(&self.observer.pods().borrow(), &database.workload)
-                    .map(|pod| pod.metadata.clone());
-                let pod = pod.with_context(|| format!("{}: its pod is gone", database.name))?;
-                let filled = self.fill_one(database, seed, target, found).await;
-                let redactor = self.plan.redactor();
-                filled
-                    .map_err(|error| seeding::redacted(&redactor, &error, "seed-failed", &database.name))?;
-                self.note(pod).await
-            })
+            Some(self.fill_one(database, seed, target, found))
         });
         try_join_all(fills).await.map(drop)
     }
@@ -138,24 +138,49 @@ impl Filling<'_> {
         target: &Target,
         found: &Found,
     ) -> anyhow::Result<()> {
+        let name = &database.name;
+        // One that stands in its place later has not had all of it.
+        let pod = serving(&self.observer.pods().borrow(), &database.workload).map(|pod| pod.metadata.clone());
+        let pod = pod.with_context(|| format!("{name}: its pod is gone"))?;
         let folder = self.folder.map_or_else(std::env::temp_dir, Path::to_owned);
         let folder = tempfile::Builder::new().prefix("seed-").tempdir_in(folder);
-        let folder = folder.context("making a folder for what the seed's command reads");
-        let folder = folder.hint("set TMPDIR to a folder that can be written")?;
-        let mark = processes::seeding(folder.path());
+        let address = (target.host.as_str(), target.port);
+        let there = folder.as_ref().ok().map(TempDir::path);
+        let model = self.config.model_of_seed(self.plan, database, address, found.over_tls, there)?;
+        if has_commands(seed) {
+            let folder = folder.context("making a folder for what the seed's command reads");
+            let folder = folder.hint("set TMPDIR to a folder that can be written")?;
+            let called = self.call(name, seed, &model, folder.path()).await;
+            let redactor = self.plan.redactor();
+            called.map_err(|error| seeding::redacted(&redactor, &error, "seed-failed", name))?;
+        }
+        // As on this machine: it can be copied at once.
+        let own = model.databases.first().filter(|_| database.engine == Engine::Postgres);
+        if let Some(own) = own
+            && let Ok(Err(error)) = timeout_at(self.deadline, pool::leave_nobody(own)).await
+        {
+            self.progress.explain(&format!("{name}: who is logged in stays: {error:#}"));
+        }
+        if has_commands(seed) {
+            self.note(pod).await?;
+            self.progress.stage(name, READY, "with its seed");
+        }
+        Ok(())
+    }
+
+    /// Calls the commands of one database.
+    async fn call(&self, name: &str, seed: &Seed, model: &Model, folder: &Path) -> anyhow::Result<()> {
+        let mark = processes::seeding(folder);
         for command in seed.commands() {
-            self.progress.stage(&database.name, "seeding", command);
-            let address = (target.host.as_str(), target.port);
-            let environment =
-                self.config.for_a_seed(self.plan, database, address, found.over_tls, folder.path())?;
+            self.progress.stage(name, "seeding", command);
+            let environment = self.config.for_a_seed(model, folder)?;
             let work = seeding::run_alone(command, &seed.folder, environment, &mark);
             let outcome = timeout_at(self.deadline, work).await;
             let too_late = || anyhow!("it still runs after {}", humantime::format_duration(self.timeout));
             outcome
                 .unwrap_or_else(|_| Err(too_late()).exit(Exit::NotReady))
-                .with_context(|| format!("{}: the seed's command `{command}`", database.name))?;
+                .with_context(|| format!("{name}: the seed's command `{command}`"))?;
         }
-        self.progress.stage(&database.name, READY, "with its seed");
         Ok(())
     }
 
