@@ -144,13 +144,16 @@ impl Filling<'_> {
         let pod = pod.with_context(|| format!("{name}: its pod is gone"))?;
         let folder = self.folder.map_or_else(std::env::temp_dir, Path::to_owned);
         let folder = tempfile::Builder::new().prefix("seed-").tempdir_in(folder);
-        let address = (target.host.as_str(), target.port);
-        let there = folder.as_ref().ok().map(TempDir::path);
+        let folder = folder.context("making a folder for what the seed's command reads");
+        let folder = match folder.hint("set TMPDIR to a folder that can be written") {
+            Ok(folder) => Some(folder),
+            Err(error) if has_commands(seed) => return Err(error),
+            Err(_) => None,
+        };
+        let (address, there) = ((target.host.as_str(), target.port), folder.as_ref().map(TempDir::path));
         let model = self.config.model_of_seed(self.plan, database, address, found.over_tls, there)?;
-        if has_commands(seed) {
-            let folder = folder.context("making a folder for what the seed's command reads");
-            let folder = folder.hint("set TMPDIR to a folder that can be written")?;
-            let called = self.call(name, seed, &model, folder.path()).await;
+        if let Some(folder) = there {
+            let called = self.call(name, seed, &model, folder).await;
             let redactor = self.plan.redactor();
             called.map_err(|error| seeding::redacted(&redactor, &error, "seed-failed", name))?;
         }
