@@ -151,11 +151,22 @@ pub async fn serve(size: Option<Size>, model: &Model, run: &Record) -> anyhow::R
     Ok(Some(Served { address, token, pools, tasks }))
 }
 
+/// Ends whoever is in a PostgreSQL server's own database, so that it can be copied: a session may not have noticed yet
+/// that its client has gone.
+///
+/// # Errors
+/// The server takes no login, or somebody does not leave.
+pub async fn leave_nobody(connection: &Connection) -> anyhow::Result<()> {
+    let server = postgres::Server { connection: connection.clone() };
+    server.session().await?.empty_own().await
+}
+
 /// Whether a seed of the project is in a database.
 fn is_seeded(run: &Record, connection: &Connection) -> bool {
     let servers = run.local().map(|local| local.servers.as_slice()).unwrap_or_default();
     let server = servers.iter().find(|server| Some(server.port) == connection.port);
-    server.and_then(|server| server.source.as_ref()).is_some_and(Source::is_seeded)
+    run.seeded.contains(&connection.name)
+        || server.and_then(|server| server.source.as_ref()).is_some_and(Source::is_seeded)
 }
 
 impl Served {

@@ -248,6 +248,11 @@ impl Session {
         Ok(())
     }
 
+    /// The same for the tests' own database.
+    pub(super) async fn empty_own(&self) -> anyhow::Result<()> {
+        self.empty(&self.database).await
+    }
+
     /// A copy of the tests' own database, in which nobody may be.
     pub(super) async fn copy_own(&self, name: &str) -> anyhow::Result<()> {
         let own = &self.database;

@@ -50,8 +50,10 @@ struct Row {
 /// As for `testbed run`.
 pub(crate) async fn seed(args: Seed, global: &Global, progress: &Progress) -> anyhow::Result<u8> {
     if let Chosen::Cluster(_) = Chosen::of(global)? {
-        return Err(usage("seeds are kept on this machine, and a cluster is asked for"))
-            .hint("--runtime local");
+        return Err(usage(
+            "seeds are kept on this machine alone: in a cluster testbed up and run put a seed in, once in each run",
+        ))
+        .hint("--runtime local makes and shows those of this machine");
     }
     if args.show {
         return show(&args, global, progress).await.map(|()| 0);
@@ -67,7 +69,7 @@ pub(crate) async fn seed(args: Seed, global: &Global, progress: &Progress) -> an
 }
 
 async fn show(args: &Seed, global: &Global, progress: &Progress) -> anyhow::Result<()> {
-    let mut plan = Plan::make(&args.making.source)?;
+    let mut plan = Plan::make(&args.making.source, false)?;
     let mut config = Config::for_run(&args.making)?;
     config.check(&plan, progress)?;
     config.tell_seeds(&mut plan);

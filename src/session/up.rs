@@ -51,7 +51,7 @@ pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> an
         args.making.source.run_id = which::to_go_on_with(&project, &place).await?;
         turn
     };
-    let plan = Plan::make(&args.making.source)?;
+    let plan = Plan::make(&args.making.source, place.is_cluster())?;
     config.check(&plan, progress)?;
     config.warn_of_readers(progress);
     plan.warnings.iter().for_each(|warning| progress.warn(warning));

@@ -127,6 +127,9 @@ pub async fn end_commands(claim: &Claim) -> anyhow::Result<()> {
     for exec in &left {
         processes::end(|| marked(&exec.mark).collect()).await.map_err(failed)?;
     }
+    if let Some(folder) = claim.folder() {
+        processes::end(|| processes::seeding_below(folder)).await.map_err(failed)?;
+    }
     process::check().exit(Exit::TeardownIncomplete)?;
     left.into_iter().for_each(Exec::forget);
     Ok(())

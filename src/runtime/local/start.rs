@@ -112,7 +112,7 @@ pub(super) async fn start_on(
     if placed.logins.is_none() {
         let server = scripts::Server { data, port: serving.port, root: &serving.root };
         let ran = scripts::run(planned, "the set-up script", &planned.scripts, &server, setting, run);
-        ran.await.map_err(|error| serve::redacted(planned, &serving.root, error, "set-up-failed"))?;
+        ran.await.map_err(|error| serve::redacted(planned, &serving.root, &error, "set-up-failed"))?;
     }
     let is_seeded = planned.seed.is_some();
     let kept = Planned {
