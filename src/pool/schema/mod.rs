@@ -47,14 +47,13 @@ const SETTINGS: [&str; 3] = [
     "SET foreign_key_checks = 0, unique_checks = 0, lock_wait_timeout = 30, innodb_lock_wait_timeout = 30",
 ];
 /// What makes copies exact or fast where a server knows it and a user may set it.
-const WISHES: [&str; 7] = [
+const WISHES: [&str; 6] = [
     "SET check_constraint_checks = 0",
     "SET innodb_strict_mode = 0",
     "SET character_set_collations = ''",
     "SET sql_generate_invisible_primary_key = 0",
     "SET sql_require_primary_key = 0",
     "SET sql_log_bin = 0",
-    "SET wait_timeout = 31536000",
 ];
 
 /// A server.
