@@ -1,12 +1,15 @@
 //! Fresh databases for tests: copies of templates that the tests' own side has filled, ready before somebody
-//! asks. [`core`] decides, [`postgres`] and [`mysql`] make and remove, [`integresql`] is how clients ask.
+//! asks. [`core`] decides; [`postgres`], and [`mysql`] on this machine or else [`schema`], make and remove; [`integresql`]
+//! is how clients ask.
 
 mod core;
 mod integresql;
 mod mysql;
 mod postgres;
+mod schema;
 mod server;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::pin::pin;
@@ -21,6 +24,7 @@ use tokio::time::{timeout, timeout_at};
 
 use self::core::{Closed, Core, Got, Id, Limits, Refusal, Removed, Work};
 use self::server::{Server, Session};
+use crate::database::Login;
 use crate::failure::{Advise, usage};
 use crate::output::{Connection, Environment, Model};
 use crate::registry::{Record, Source};
@@ -40,6 +44,8 @@ const BYTES: u64 = 8 << 30;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How long the databases of a pool may take to go from a server that stays.
 const CLEARING: Duration = Duration::from_secs(10);
+/// The same where a server has to remove each of their tables.
+const CLEARING_TABLES: Duration = Duration::from_mins(1);
 /// How many databases are looked at whose servers have ended, before somebody is told.
 const ATTEMPTS: usize = 100;
 /// How soon a server that cannot be reached is called again.
@@ -81,56 +87,68 @@ pub struct Served {
     tasks: JoinSet<()>,
 }
 
-/// Whether databases of an engine can be copied. Those of MySQL and MariaDB get servers of their own, which can be
-/// on this machine alone.
-fn is_copied(engine: &str, is_local: bool) -> bool {
-    engine == "postgres" || is_local && ["mysql", "mariadb"].contains(&engine)
+/// Whether databases of an engine can be copied.
+fn is_copied(engine: &str) -> bool {
+    ["postgres", "mysql", "mariadb"].contains(&engine)
 }
 
 /// Whether there can be pools, before anything is made.
 ///
 /// # Errors
 /// A usage error where none of the databases is of an engine whose databases can be copied.
-pub fn check<'a>(
-    size: Option<Size>,
-    engines: impl IntoIterator<Item = &'a str>,
-    is_local: bool,
-) -> anyhow::Result<()> {
+pub fn check<'a>(size: Option<Size>, engines: impl IntoIterator<Item = &'a str>) -> anyhow::Result<()> {
     if size.is_none_or(|Size(size)| size == 0) {
         return Ok(());
     }
     let engines: Vec<&str> = engines.into_iter().collect();
-    if engines.iter().any(|engine| is_copied(engine, is_local)) {
+    if engines.iter().any(|engine| is_copied(engine)) {
         return Ok(());
     }
     let others = if engines.is_empty() { "nothing".to_owned() } else { engines.join(", ") };
-    let copied = if is_local { "PostgreSQL, MariaDB and MySQL" } else { "PostgreSQL" };
-    let place = if is_local { "on this machine" } else { "in a cluster" };
-    Err(usage(format!("--pool copies databases of {copied} {place}, and this run has {others}")))
+    let copied = "PostgreSQL, MariaDB and MySQL";
+    Err(usage(format!("--pool copies databases of {copied}, and this run has {others}")))
         .hint("leave out --pool (or pool in testbed.yaml), or add such a database")
 }
 
-/// Serves the pools of a run's servers; `None` where nobody asks for that.
+/// Serves the pools of a run's servers; `None` where nobody asks for that. `admins` are the administrators of those
+/// that the manifest tells, by the databases' names.
 ///
 /// # Errors
 /// A server takes no login, or there is no port to be had.
-pub async fn serve(size: Option<Size>, model: &Model, run: &Record) -> anyhow::Result<Option<Served>> {
+pub async fn serve(
+    size: Option<Size>,
+    model: &Model,
+    run: &Record,
+    admins: &BTreeMap<&str, &Login>,
+) -> anyhow::Result<Option<Served>> {
     let Some(Size(ready)) = size.filter(|Size(size)| *size > 0) else { return Ok(None) };
-    let is_copied = |one: &Connection| is_copied(one.engine, run.local().is_some());
-    let mut servers: Vec<_> =
-        model.databases.iter().filter(|one| is_copied(one) && !one.is_further).collect();
+    let all = model.databases.iter();
+    let mut servers: Vec<_> = all.filter(|one| is_copied(one.engine) && !one.is_further).collect();
     // The interface is made for PostgreSQL: who names no database means that.
     servers.sort_by_key(|one| one.engine != "postgres");
+    let others = model.databases.iter().filter(|one| !is_copied(one.engine));
+    let mut others: BTreeMap<String, String> =
+        others.map(|one| (one.name.clone(), integresql::not_copied(one))).collect();
     let mut tasks = JoinSet::new();
-    let mut pools = Vec::new();
+    let (mut pools, mut refused) = (Vec::new(), None);
     for connection in servers {
-        let pool = Arc::new(Pool::new(connection, ready, run)?);
-        let first = pool.first_session().await?;
+        let admin = admins.get(connection.name.as_str()).copied();
+        let pool = Arc::new(Pool::new(connection, ready, run, admin)?);
+        let first = match pool.first_session().await {
+            Ok(first) => first,
+            // The tests may want fresh databases of the others alone, and are told about this one if they ask.
+            Err(error) if matches!(pool.server, Server::Schemas(_)) => {
+                others.insert(connection.name.clone(), format!("{} has no pool: {error:#}", connection.name));
+                refused = Some(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if is_seeded(run, connection) {
             let offer = Box::pin(Arc::clone(&pool).offer_seed(pool.core().initialise_seed(SEED)));
             match pool.server {
                 // Once the command runs, it can change what is copied here.
-                Server::Postgres(_) => offer.await,
+                Server::Postgres(_) | Server::Schemas(_) => offer.await,
                 Server::Mysql(_) => drop(tasks.spawn(offer)),
             }
         }
@@ -139,8 +157,9 @@ pub async fn serve(size: Option<Size>, model: &Model, run: &Record) -> anyhow::R
         (1..makers).for_each(|_| drop(tasks.spawn(Arc::clone(&pool).make(None))));
         pools.push(pool);
     }
-    let others = model.databases.iter().filter(|one| !is_copied(one));
-    let others = others.map(|one| (one.name.clone(), one.engine)).collect();
+    if let Some(refused) = refused.filter(|_| pools.is_empty()) {
+        return Err(refused);
+    }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
     let listener = listener.context("opening a port for the pool")?;
     let address = listener.local_addr()?;
@@ -193,7 +212,8 @@ impl Served {
     pub async fn clear(mut self) -> anyhow::Result<()> {
         self.tasks.shutdown().await;
         for pool in self.pools.iter() {
-            let cleared = timeout(CLEARING, Box::pin(pool.clear())).await;
+            let limit = if matches!(pool.server, Server::Schemas(_)) { CLEARING_TABLES } else { CLEARING };
+            let cleared = timeout(limit, Box::pin(pool.clear())).await;
             let cleared = cleared.unwrap_or_else(|_| Err(anyhow!("it has taken too long")));
             cleared.with_context(|| {
                 format!("removing the pool's databases from {}", pool.server.connection().name)
@@ -222,11 +242,18 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(connection: &Connection, ready: usize, run: &Record) -> anyhow::Result<Self> {
+    fn new(
+        connection: &Connection,
+        ready: usize,
+        run: &Record,
+        admin: Option<&Login>,
+    ) -> anyhow::Result<Self> {
         let id = u64::from_be_bytes(uuid::Uuid::new_v4().into_bytes()[..8].try_into().unwrap_or_default());
         let (server, most) = if connection.engine == "postgres" {
             let server = postgres::Server { connection: connection.clone() };
             (Server::Postgres(Box::new(server)), MOST)
+        } else if run.local().is_none() {
+            (Server::Schemas(Arc::new(schema::Server::new(connection.clone(), admin))), MOST)
         } else {
             let server = mysql::Server::new(connection.clone(), run)?;
             (Server::Mysql(Arc::new(server)), MOST_SERVERS.max(2 * ready))
@@ -272,6 +299,7 @@ impl Pool {
     /// made anew.
     async fn make(self: Arc<Self>, mut session: Option<Session>) {
         let is_first = session.is_some();
+        let prefix = self.core().prefix().to_owned();
         loop {
             let changed = self.changed.notified();
             let now = Instant::now();
@@ -280,7 +308,7 @@ impl Pool {
             if (is_first || work.is_some()) && session.as_ref().is_none_or(Session::is_closed) {
                 session = self.server.session().await.ok();
                 if let Some(session) = session.as_ref().filter(|_| is_first) {
-                    session.mark(self.key).await;
+                    session.mark(self.key, &prefix).await;
                 }
             }
             let Some(work) = work else {

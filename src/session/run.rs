@@ -28,7 +28,7 @@ pub(crate) async fn run(mut args: Run, global: &Global, progress: &Progress) -> 
     let model = config.model(&plan, |_, database| (&database.host, database.port));
     output::check_names(&model.names())?;
     let engines = model.databases.iter().map(|database| database.engine);
-    pool::check(args.pooling.pool, engines, !place.is_cluster())?;
+    pool::check(args.pooling.pool, engines)?;
     // Not after half a minute of creating databases.
     if let Err(cannot) = program::look_up(&args.command[0]) {
         return Ok(cannot.report(&args.command[0]));

@@ -96,8 +96,10 @@ async fn work_on(
         progress.elapsed().as_secs_f64(),
         shown(&args.command)
     ));
+    let admins = call.plan.discovery.databases.iter();
+    let admins = admins.filter_map(|one| Some((one.name.as_str(), one.admin.as_ref()?))).collect();
     let served = tokio::select! {
-        served = pool::serve(args.pooling.pool, model, &claim.record) => served?,
+        served = pool::serve(args.pooling.pool, model, &claim.record, &admins) => served?,
         error = signals.interrupted() => return Err(error),
     };
     served.iter().for_each(|served| served.tell(&mut environment));

@@ -28,6 +28,7 @@ mod examples;
 mod failures;
 mod forged;
 mod forward;
+mod fresh;
 mod gc;
 mod history;
 mod image;

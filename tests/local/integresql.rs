@@ -58,7 +58,7 @@ pub struct Client {
 }
 
 impl Client {
-    fn new(url: &str) -> Self {
+    pub fn new(url: &str) -> Self {
         let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
         let stream = TcpStream::connect(address).expect("a connection");
         stream.set_nodelay(true).unwrap();
@@ -616,9 +616,9 @@ fn a_second_command_leaves_what_the_first_one_has_after_a_restart() {
 fn without_a_database_that_can_be_copied_there_is_no_pool() {
     let local = Local::new();
     let refused = local.call(&["run", "--with", "sqlite", "--pool", "--", "true"]);
-    refused.fails(2).says(
-        "--pool copies databases of PostgreSQL, MariaDB and MySQL on this machine, and this run has sqlite",
-    );
+    refused
+        .fails(2)
+        .says("--pool copies databases of PostgreSQL, MariaDB and MySQL, and this run has sqlite");
     let refused = local.call(&["run", "--with", "postgres", "--pool=65", "--", "true"]);
     refused.fails(2).says("0 (no pool) to 64, or auto");
 }

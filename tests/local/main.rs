@@ -26,6 +26,7 @@ mod forks;
 mod fresh;
 mod gc;
 mod history;
+mod in_server;
 mod in_use;
 mod integresql;
 mod kills;
