@@ -50,6 +50,7 @@ mod seeds;
 mod set_up;
 mod signals;
 mod snapshots;
+mod soak;
 mod terminal;
 mod threads;
 mod tls;

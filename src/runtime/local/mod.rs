@@ -38,6 +38,7 @@ mod scripts;
 pub mod sealed;
 pub mod seeds;
 mod serve;
+mod shared_memory;
 pub mod snapshot;
 pub mod start;
 pub mod taking;
