@@ -1,5 +1,5 @@
-// Package testbed gives each test a fresh, migrated PostgreSQL database, in milliseconds: a copy of one that was
-// migrated once. The program testbed makes it, which has to be in PATH.
+// Package testbed gives each test a fresh, migrated database, in milliseconds: a copy of one that was migrated once.
+// It is one of PostgreSQL, MariaDB or MySQL. The program testbed makes it, which has to be in PATH.
 package testbed
 
 import (
@@ -27,17 +27,37 @@ type Database struct {
 	Port     int
 	User     string
 	Database string
-	// Params is what libpq has to know besides: sslmode and sslrootcert where the server takes TLS alone.
+	// Engine is postgres, mariadb or mysql.
+	Engine string
+	// Params is what clients have to know besides where the server takes TLS alone: libpq sslmode and sslrootcert,
+	// those of MariaDB and MySQL ssl-mode and ssl-ca.
 	Params map[string]string
 
 	password func() string
+	// What differs from engine to engine; IntegreSQL's own server does not tell it, and has PostgreSQL alone.
+	told func() told
 }
 
 // Password is a method, so that no format prints it.
 func (d Database) Password() string { return d.password() }
 
-// URL is what a driver connects to.
+// DSN is what a driver of database/sql opens: a URL for lib/pq and pgx, and for go-sql-driver/mysql
+// user:password@tcp(host:port)/database. It is empty where that driver cannot be told the user.
+func (d Database) DSN() string {
+	if told := d.told(); told.URL != "" {
+		return told.DSN
+	}
+	return d.URL()
+}
+
+// URL is the database as one URL: postgresql://... or mysql://..., MariaDB's too.
 func (d Database) URL() string {
+	if told := d.told(); told.URL != "" {
+		if d.Engine == "postgres" && told.DSN != "" {
+			return told.DSN // The same, and that lib/pq is not to want TLS.
+		}
+		return told.URL
+	}
 	query := url.Values{}
 	for name, value := range d.Params {
 		query.Set(name, value)
@@ -58,6 +78,13 @@ func (d Database) URL() string {
 
 // Env is the environment of this process with the variables that lead a command to this database.
 func (d Database) Env() []string {
+	if told := d.told(); len(told.Environment) > 0 {
+		env := os.Environ()
+		for name, value := range told.Environment {
+			env = append(env, name+"="+value)
+		}
+		return env
+	}
 	env := append(os.Environ(), "DATABASE_URL="+d.URL(), "PGHOST="+d.Host, fmt.Sprintf("PGPORT=%d", d.Port),
 		"PGUSER="+d.User, "PGPASSWORD="+d.Password(), "PGDATABASE="+d.Database)
 	for name, variable := range map[string]string{"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"} {
@@ -234,16 +261,31 @@ type answer struct {
 			Database string            `json:"database"`
 			Params   map[string]string `json:"additionalParams"`
 		} `json:"config"`
+		told
 	} `json:"database"`
 }
 
+type told struct {
+	Engine      string            `json:"engine"`
+	URL         string            `json:"url"`
+	DSN         string            `json:"dsn"`
+	Environment map[string]string `json:"environment"`
+}
+
 func (a answer) database() Database {
-	config := a.Database.Config
+	config, told := a.Database.Config, a.Database.told
+	engine := told.Engine
+	if engine == "" {
+		engine = "postgres"
+	}
 	return Database{
-		Host: config.Host, Port: config.Port, User: config.User, Database: config.Database, Params: config.Params,
-		password: func() string { return config.Password },
+		Host: config.Host, Port: config.Port, User: config.User, Database: config.Database, Engine: engine,
+		Params: config.Params, password: func() string { return config.Password }, told: tells(told),
 	}
 }
+
+// tells returns it from a function, so that no format prints it.
+func tells(all told) func() told { return func() told { return all } }
 
 func get(hash string) (lent, error) {
 	var answer answer

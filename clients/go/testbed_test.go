@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -145,6 +146,35 @@ func TestInner(t *testing.T) {
 		t.Log("the user is", New(t, nil).User)
 	case "seed":
 		t.Log("it has", query(t, New(t, Seed), "DELETE FROM t RETURNING n"), query(t, New(t, Seed), "SELECT n FROM t"))
+	case "mariadb":
+		ask := func(database Database, sql string) string {
+			command := exec.Command("mariadb", "--batch", "--skip-column-names", "-e", sql)
+			command.Env = database.Env()
+			output, err := command.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v: %s", err, output)
+			}
+			return strings.ReplaceAll(string(output), "\n", " ")
+		}
+		template := NewTemplate(func(database Database) error {
+			ask(database, "CREATE TABLE t (n int); INSERT INTO t VALUES (1)")
+			return nil
+		})
+		for nth := 0; nth < 2; nth++ {
+			database := New(t, template)
+			login, place := database.User+":"+database.Password(), fmt.Sprintf("%s:%d", database.Host, database.Port)
+			if url := "mysql://" + login + "@" + place + "/" + database.Database; database.URL() != url {
+				t.Errorf("the URL is not that of MariaDB")
+			}
+			if dsn := login + "@tcp(" + place + ")/" + database.Database; database.DSN() != dsn {
+				t.Errorf("the DSN is not that of go-sql-driver/mysql")
+			}
+			expected := fmt.Sprintf("%d 1 ", database.Port)
+			if rows := ask(database, "SELECT @@port; SELECT n FROM t; DELETE FROM t"); rows != expected {
+				t.Errorf("it has %q, and not %q", rows, expected)
+			}
+			t.Log("the engine is", database.Engine)
+		}
 	case "refused":
 		Run = []string{"--with", "oracle"}
 		New(t, nil)
@@ -199,6 +229,38 @@ func TestTheCopiesAreOfTheSeedWhereTheProjectHasOne(t *testing.T) {
 	}
 	if _, err := Seed.fresh(); err == nil || !strings.Contains(err.Error(), "has no seed") {
 		t.Errorf("it says %v", err)
+	}
+}
+
+func TestADatabaseOfMariaDBIsToldAsOne(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "testbed.yaml"), []byte("databases:\n  mariadb: mariadb\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The second of this run's pools: what leads a command to the run's own database is there as well.
+	inside := variable + "=" + strings.TrimSuffix(os.Getenv(variable), "api") + "mariadb/api"
+	for _, env := range []string{inside, "A=b"} {
+		output, err := alone(t, folder, "mariadb", env).CombinedOutput()
+		if err != nil || bytes.Count(output, []byte("the engine is mariadb")) != 2 {
+			t.Errorf("%v: %s", err, output)
+		}
+	}
+}
+
+func TestWhatTellsALoginAloneHasPostgreSQL(t *testing.T) {
+	// IntegreSQL's own server.
+	text := `{"database": {"config": {"host": "h", "port": 1, "username": "u", "password": "p/", "database": "d"}}}`
+	var answer answer
+	if err := json.Unmarshal([]byte(text), &answer); err != nil {
+		t.Fatal(err)
+	}
+	database := answer.database()
+	const url = "postgresql://u:p%2F@h:1/d?sslmode=disable"
+	if database.Engine != "postgres" || database.URL() != url || database.DSN() != url {
+		t.Errorf("it is %s with %s", database.Engine, database.URL())
+	}
+	if env := strings.Join(database.Env(), "\n"); !strings.Contains(env, "PGHOST=h\n") {
+		t.Error("the variables are not PostgreSQL's")
 	}
 }
 

@@ -5,7 +5,11 @@ export class Database {
   readonly user: string
   readonly password: string
   readonly database: string
-  /** What libpq has to know besides: `sslmode` and `sslrootcert` where the server takes TLS alone. */
+  readonly engine: 'postgres' | 'mariadb' | 'mysql'
+  /**
+   * What clients have to know besides where the server takes TLS alone: libpq `sslmode` and `sslrootcert`, those of
+   * MariaDB and MySQL `ssl-mode` and `ssl-ca`.
+   */
   readonly params: Readonly<Record<string, string>>
   readonly url: string
   /** The environment of this process with the variables that lead a command to this database. */

@@ -32,16 +32,25 @@ export class Refused extends Error {
 
 /** A database and its login. Nothing that shows it shows the password. */
 export class Database {
-  constructor({ host, port, username, password, database, additionalParams }) {
+  #url
+  #environment
+
+  /** What the pool answers. IntegreSQL's own server tells the `config` alone, and has PostgreSQL alone. */
+  constructor({ config, engine = 'postgres', url, environment }) {
+    const { host, port, username, password, database, additionalParams } = config
+    this.engine = engine
     this.host = host
     this.port = Number(port)
     this.user = username
     this.database = database
     this.params = additionalParams ?? {}
     Object.defineProperty(this, 'password', { value: password })
+    this.#url = url
+    this.#environment = environment
   }
 
   get url() {
+    if (this.#url) return this.#url
     const query = new URLSearchParams(this.params).toString()
     const login = `${encodeURIComponent(this.user)}:${encodeURIComponent(this.password)}`
     const name = encodeURIComponent(this.database)
@@ -50,6 +59,7 @@ export class Database {
 
   /** The environment of this process with the variables that lead a command to this database. */
   get env() {
+    if (this.#environment) return { ...process.env, ...this.#environment }
     const { sslmode, sslrootcert } = this.params
     return {
       ...process.env,
@@ -169,7 +179,7 @@ class Lent {
   constructor(hash, { id, database }) {
     this.hash = hash
     this.id = id
-    this.database = new Database(database.config)
+    this.database = new Database(database)
   }
 
   /** It is removed, and nobody ever gets it again. A test that has failed keeps it where TESTBED_KEEP_FAILED is set. */
@@ -220,7 +230,7 @@ class Template {
       throw error
     }
     try {
-      await this.#migrate(new Database(answer.database.config))
+      await this.#migrate(new Database(answer.database))
       await ask('PUT', `/templates/${this.hash}`)
     } catch (error) {
       this.#failure = error
@@ -306,10 +316,10 @@ class Template {
   }
 
   async #noted(note) {
-    if (existsSync(note)) return new Database(JSON.parse(readFileSync(note)).database.config)
+    if (existsSync(note)) return new Database(JSON.parse(readFileSync(note)).database)
     const answer = await this.#copy()
     writeFileSync(note, JSON.stringify(answer), { mode: 0o600 })
-    return new Database(answer.database.config)
+    return new Database(answer.database)
   }
 }
 

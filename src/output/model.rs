@@ -90,6 +90,9 @@ pub struct Connection {
     /// `psycopg2.connect(**arguments)`, `sqlite3.connect(**arguments)`. `--connarg` and the annotation
     /// `testbed/connargs` change these, and nothing else here.
     pub arguments: Map<String, Value>,
+    /// Where its own `my.cnf` is, if it has one: a copy's differs from the run's.
+    #[serde(skip)]
+    pub option_folder: Option<PathBuf>,
 }
 
 impl Model {
@@ -102,6 +105,12 @@ impl Model {
             Entry::Sqlite(name) => vec![Connection::sqlite(name)],
         };
         Self { run_id: run_id.as_str().into(), databases: entries.iter().flat_map(connections).collect() }
+    }
+
+    /// A run's model with this database alone, which clients then need not name.
+    pub fn of(run_id: &str, connection: Connection) -> Self {
+        let alone = Connection { is_further: false, is_fork: false, ..connection };
+        Self { run_id: run_id.to_owned(), databases: vec![alone] }
     }
 
     /// The same with what else the run has had before: databases of other names stay, in their order, forks behind the
@@ -202,25 +211,44 @@ impl Connection {
     /// The same database as it is reached by another address.
     #[must_use]
     pub fn moved_to(&self, host: &str, port: u16) -> Self {
-        let mut moved = self.clone();
-        // What `--connarg` says stays.
-        let was = (self.host.as_deref().map(Value::from), self.port.map(Value::from));
-        for (key, was, now) in [("host", was.0, host.into()), ("port", was.1, port.into())] {
-            if let Some(argument) = moved.arguments.get_mut(key).filter(|told| Some(&**told) == was.as_ref())
-            {
-                *argument = now;
+        self.with(|moved| (moved.host, moved.port) = (Some(host.to_owned()), Some(port)))
+    }
+
+    /// Another database of the same server, with the same login.
+    #[must_use]
+    pub fn in_database(&self, name: &str) -> Self {
+        self.with(|other| other.database = Some(name.to_owned()))
+    }
+
+    /// The same with another address or database, wherever that is said.
+    fn with(&self, change: impl FnOnce(&mut Self)) -> Self {
+        let mut changed = self.clone();
+        change(&mut changed);
+        let told = |one: &Self| {
+            let database = one.database.as_deref().map(Value::from);
+            let key = if one.driver == "postgres" { "dbname" } else { "database" };
+            [
+                ("host", one.host.as_deref().map(Value::from)),
+                ("port", one.port.map(Value::from)),
+                (key, database),
+            ]
+        };
+        for ((key, was), (_, now)) in told(self).into_iter().zip(told(&changed)) {
+            // What `--connarg` says stays.
+            if let Some(now) = now.filter(|_| changed.arguments.get(key) == was.as_ref()) {
+                changed.arguments.insert(key.to_owned(), now);
             }
         }
         let login = Login {
             user: self.user.clone().unwrap_or_default(),
             password: Password::new(self.password.as_deref().unwrap_or_default()),
-            database: self.database.clone(),
+            database: changed.database.clone(),
         };
         let scheme = self.url.split_once(':').map_or("", |(scheme, _)| scheme);
-        moved.url = url::url(scheme, &login, host, port);
-        (moved.host, moved.port) = (Some(host.to_owned()), Some(port));
-        moved.spell();
-        moved
+        let host = changed.host.as_deref().unwrap_or_default();
+        changed.url = url::url(scheme, &login, host, changed.port.unwrap_or_default());
+        changed.spell();
+        changed
     }
 
     fn sqlite(name: &str) -> Self {
@@ -362,6 +390,22 @@ mod tests {
         assert_eq!(serde_json::to_value(moved).unwrap(), there(&postgres));
         postgres.login.password = Password::new("other");
         assert_ne!(there(&postgres)["url"], here.databases[0].moved_to("127.0.0.1", 40000).url);
+    }
+
+    #[test]
+    fn another_database_of_a_server_is_told_everywhere() {
+        for engine in [Engine::Postgres, Engine::Mariadb] {
+            let mut named = database(engine);
+            let here = model(&[&named]).databases.remove(0).in_database("other one");
+            named.login.database = Some("other one".into());
+            let there = model(&[&named]).databases.remove(0);
+            assert_eq!(serde_json::to_value(here).unwrap(), serde_json::to_value(there).unwrap());
+        }
+        let mut unnamed = database(Engine::Mysql);
+        unnamed.login.database = None;
+        let told = model(&[&unnamed]).databases.remove(0).in_database("testbed");
+        assert!(told.url.ends_with("/testbed") && told.dsn.ends_with("/testbed"));
+        assert_eq!(told.arguments["database"], "testbed");
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Api {
                 let name = name.map_err(refused("template"))?;
                 let reached = pool.server.reach(&name).ok_or(Refusal::Discarded);
                 let reached = reached.map_err(refused("template"))?;
-                let database = json!({"templateHash": hash, "config": config(&reached)});
+                let database = database(pool, &hash, &reached)?;
                 Ok((StatusCode::OK, json!({"database": database})))
             }
             (&Method::PUT, ["templates", part]) => {
@@ -142,7 +142,7 @@ impl Api {
             (&Method::GET, ["templates", part, "tests"]) => {
                 let hash = hash(part)?;
                 let (id, reached) = pool.get(&hash).await.map_err(refused("template"))?;
-                let database = json!({"templateHash": hash, "config": config(&reached)});
+                let database = database(pool, &hash, &reached)?;
                 Ok((StatusCode::OK, json!({"database": database, "id": id})))
             }
             (&Method::DELETE, ["templates", part, "tests", id])
@@ -330,6 +330,20 @@ fn refused(what: &'static str) -> impl Fn(Refusal) -> Answer {
 
 fn message(text: &str) -> Value {
     json!({"message": text})
+}
+
+/// The login as IntegreSQL tells it, and beside it what differs from engine to engine, as the run's own command has it.
+fn database(pool: &Pool, hash: &str, reached: &Connection) -> Result<Value, Answer> {
+    let environment = pool.environment(reached).map_err(|why| Refusal::Failed(format!("{why:#}")));
+    Ok(json!({
+        "templateHash": hash,
+        "config": config(reached),
+        "engine": reached.engine,
+        "url": reached.url,
+        "jdbcUrl": reached.jdbc_url,
+        "dsn": reached.dsn,
+        "environment": environment.map_err(refused("template"))?,
+    }))
 }
 
 fn config(connection: &Connection) -> Value {

@@ -26,7 +26,7 @@ use self::core::{Closed, Core, Got, Id, Limits, Refusal, Removed, Work};
 use self::server::{Server, Session};
 use crate::database::Login;
 use crate::failure::{Advise, usage};
-use crate::output::{Connection, Environment, Model};
+use crate::output::{Connection, Environment, Model, Names};
 use crate::process::Process;
 use crate::registry::{self, Record, Source};
 use crate::runtime::local::processes;
@@ -115,13 +115,15 @@ pub fn check<'a>(size: Option<Size>, engines: impl IntoIterator<Item = &'a str>)
 }
 
 /// Serves the pools of a run's servers; `None` where nobody asks for that. `admins` are the administrators of those
-/// that the manifest tells, by the databases' names.
+/// that the manifest tells, by the databases' names. `names`
+/// are those of the command's variables.
 ///
 /// # Errors
 /// A server takes no login, or there is no port to be had.
 pub async fn serve(
     size: Option<Size>,
     model: &Model,
+    names: &Names,
     run: &Record,
     admins: &BTreeMap<&str, &Login>,
 ) -> anyhow::Result<Option<Served>> {
@@ -137,7 +139,7 @@ pub async fn serve(
     let (mut pools, mut refused) = (Vec::new(), None);
     for connection in servers {
         let admin = admins.get(connection.name.as_str()).copied();
-        let pool = Arc::new(Pool::new(connection, ready, run, admin)?);
+        let pool = Arc::new(Pool::new(connection, ready, names, run, admin)?);
         let first = match pool.first_session().await {
             Ok(first) => first,
             // The tests may want fresh databases of the others alone, and are told about this one if they ask.
@@ -237,6 +239,9 @@ impl Served {
 /// The databases on one server.
 struct Pool {
     server: Server,
+    run_id: String,
+    /// Those of the command's variables that this database alone makes up.
+    names: Names,
     /// Marks what belongs to this pool on a server that has others as well.
     key: i64,
     core: Mutex<Core>,
@@ -256,6 +261,7 @@ impl Pool {
     fn new(
         connection: &Connection,
         ready: usize,
+        names: &Names,
         run: &Record,
         admin: Option<&Login>,
     ) -> anyhow::Result<Self> {
@@ -269,9 +275,12 @@ impl Pool {
             let server = mysql::Server::new(connection.clone(), run)?;
             (Server::Mysql(Arc::new(server)), MOST_SERVERS.max(2 * ready))
         };
+        let names = names.of(&Model::of(&run.run_id, connection.clone()));
         let limits = Limits { ready, soft: (4 * ready).max(16), most, bytes: BYTES };
         Ok(Self {
             server,
+            run_id: run.run_id.clone(),
+            names,
             key: id.cast_signed(),
             core: Mutex::new(Core::new(limits, format!("{PREFIX}{id:016x}"))),
             changed: Notify::new(),
@@ -565,6 +574,17 @@ impl Pool {
         self.core().recreate(hash, id, Instant::now())?;
         self.changed.notify_one();
         Ok(())
+    }
+
+    /// The variables of a command that has this database alone.
+    fn environment(
+        &self,
+        reached: &Connection,
+    ) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
+        let model = Model::of(&self.run_id, reached.clone());
+        let Environment { set, .. } =
+            Environment::new(&model, &self.names, None, reached.option_folder.as_deref())?;
+        Ok(set.into_iter().map(|(name, value)| (name, value.into())).collect())
     }
 
     /// Where a test's database is; `None` where its server has ended.

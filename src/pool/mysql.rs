@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::core::{Closed, Id, Removed, Way};
 use crate::background;
 use crate::files;
-use crate::output::Connection;
+use crate::output::{self, Connection, Model};
 use crate::registry::Record;
 use crate::runtime::local::beside::{Beside, Original};
 use crate::runtime::local::remove;
@@ -50,7 +50,7 @@ impl Server {
         let noted = local.servers.iter().find(|server| Some(server.port) == connection.port);
         let noted = noted.with_context(|| format!("{} has no server on this machine", connection.name))?;
         let original = Original::new(noted, &run.run_id)?;
-        let connection = Connection { database: Some(original.database().to_owned()), ..connection };
+        let connection = connection.in_database(original.database());
         Ok(Self {
             connection,
             original,
@@ -122,19 +122,30 @@ impl Server {
     /// Where a database is; `None` where it is gone, or its server has ended by itself.
     pub(super) fn reach(&self, name: &str) -> Option<Connection> {
         let server = self.find(name).filter(|server| server.is_alive())?;
-        Some(self.connection.moved_to("127.0.0.1", server.port))
+        Some(self.at(name, &server))
+    }
+
+    fn at(&self, name: &str, server: &Beside) -> Connection {
+        let moved = self.connection.moved_to("127.0.0.1", server.port);
+        Connection { option_folder: Some(self.folder.join(name)), ..moved }
     }
 
     /// A database for a template: an empty one, or what a seed has put into that of the run.
     pub(super) async fn create(&self, name: &str, is_empty: bool) -> anyhow::Result<()> {
         let server = self.original.first(&self.folder.join(name), is_empty).await?;
-        self.know(name, server);
-        Ok(())
+        self.know(name, server)
     }
 
-    fn know(&self, name: &str, server: Beside) {
+    fn know(&self, name: &str, server: Beside) -> anyhow::Result<()> {
+        // What is in the run's own file counts for more with clients than a variable does.
+        let own = self.at(name, &server);
+        let file = self.folder.join(name).join("my.cnf");
+        if let Some(text) = output::option_file(&Model::of(&self.run_id, own)) {
+            files::write(&file, &text, 0o600)?;
+        }
         let running = Running { server: Arc::new(server), was_used: false };
         self.servers().insert(name.to_owned(), running);
+        Ok(())
     }
 
     /// Ends the template's server, with whoever is logged in.
@@ -153,8 +164,7 @@ impl Server {
 
     pub(super) async fn copy(&self, template: &str, name: &str) -> anyhow::Result<()> {
         let server = self.original.copy(&self.folder.join(template), &self.folder.join(name)).await?;
-        self.know(name, server);
-        Ok(())
+        self.know(name, server)
     }
 
     pub(super) async fn remove(&self, name: &str, way: Way) -> anyhow::Result<Removed> {

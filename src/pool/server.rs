@@ -42,9 +42,7 @@ impl Server {
     pub(super) fn reach(&self, name: &str) -> Option<Connection> {
         match self {
             Self::Mysql(server) => server.reach(name),
-            Self::Postgres(_) | Self::Schemas(_) => {
-                Some(Connection { database: Some(name.to_owned()), ..self.connection().clone() })
-            }
+            Self::Postgres(_) | Self::Schemas(_) => Some(self.connection().in_database(name)),
         }
     }
 

@@ -32,7 +32,7 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
     // The manifest is not here to tell any.
     let admins = BTreeMap::new();
     let served = tokio::select! {
-        served = pool::serve(args.pooling.pool, &reached.model, &run.record, &admins) => served?,
+        served = pool::serve(args.pooling.pool, &reached.model, &names, &run.record, &admins) => served?,
         error = signals.interrupted() => return Err(error),
     };
     served.iter().for_each(|served| served.tell(&mut environment));

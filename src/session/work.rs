@@ -102,7 +102,7 @@ async fn work_on(
     let admins = call.plan.discovery.databases.iter();
     let admins = admins.filter_map(|one| Some((one.name.as_str(), one.admin.as_ref()?))).collect();
     let served = tokio::select! {
-        served = pool::serve(args.pooling.pool, model, &claim.record, &admins) => served?,
+        served = pool::serve(args.pooling.pool, model, &config.names, &claim.record, &admins) => served?,
         error = signals.interrupted() => return Err(error),
     };
     served.iter().for_each(|served| served.tell(&mut environment));

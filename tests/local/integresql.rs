@@ -700,8 +700,85 @@ fn servers_with_tls_are_told_as_such() {
     assert_eq!(params["sslmode"], "verify-full");
     assert!(std::path::Path::new(params["sslrootcert"].as_str().unwrap()).exists());
     assert_eq!(client.status("PUT", "/templates/a"), 204);
-    client.get("a");
+    let database = &client.ask("GET", "/templates/a/tests", "").1["database"];
+    let (url, environment) = (database["url"].as_str().unwrap(), &database["environment"]);
+    let name = database["config"]["database"].as_str().unwrap();
+    assert!(url.contains(&format!("/{name}?sslmode=verify-full&sslrootcert=")), "{url}");
+    assert_eq!(
+        (&environment["DATABASE_URL"], &environment["PGSSLMODE"]),
+        (&json!(url), &json!("verify-full"))
+    );
     serving.end().ok();
+}
+
+#[test]
+fn a_copy_of_mariadb_with_tls_is_told_with_its_authority() {
+    let local = Local::new();
+    let args = ["run", "--with", "mariadb", "--param", "mariadb.tls=true", "--pool"];
+    let serving = Serving::start(&local, &args);
+    let (status, answer) = serving.client().initialise("a");
+    assert_eq!(status, 200, "{answer}");
+    let told = &answer["database"];
+    let ca = told["config"]["additionalParams"]["ssl-ca"].as_str().unwrap();
+    assert_eq!(told["environment"]["MARIADB_CA"], ca);
+    let jdbc = told["jdbcUrl"].as_str().unwrap();
+    assert!(jdbc.ends_with(&format!("?sslMode=verify-full&serverSslCert={ca}")), "{jdbc}");
+    let port = &told["config"]["port"];
+    let seen = by_client(&local, "mariadb", told, "SELECT @@port; SHOW STATUS LIKE 'Ssl_cipher'");
+    assert!(seen.starts_with(&format!("{port}\nSsl_cipher\tTLS_")), "{seen}");
+    serving.end().ok();
+}
+
+/// What an engine's own client finds that is told where a database is by the variables of an answer alone.
+fn by_client(local: &Local, client: &str, told: &Value, sql: &str) -> String {
+    let flags: &[&str] =
+        if client == "psql" { &["-qAtc"] } else { &["--batch", "--skip-column-names", "-e"] };
+    let environment = told["environment"].as_object().expect("variables");
+    let mut command = Command::new(client);
+    command.args(flags).arg(sql).stdin(Stdio::null()).env("HOME", local.path());
+    command.envs(environment.iter().map(|(name, value)| (name, value.as_str().expect("a text"))));
+    let output = command.output().expect("a client");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("a text")
+}
+
+#[test]
+fn a_login_is_told_as_each_driver_and_client_takes_it() {
+    for (engine, client) in [("postgres", "psql"), ("mariadb", "mariadb")] {
+        let local = Local::new();
+        let args =
+            ["run", "--with", &format!("{engine}=shop"), "--env", "MINE={{ shop.port }}/{{ shop.database }}"];
+        let serving = Serving::start(&local, &[&args[..], &["--preset", "rails", "--pool"]].concat());
+        let mut asked = serving.client();
+        asked.template("a");
+        let (status, answer) = asked.ask("GET", "/templates/a/tests", "");
+        assert_eq!(status, 200, "{answer}");
+        let reached = database(&answer);
+        let Database { user, password, host, port, database, .. } = &reached;
+        let name = database.as_deref().unwrap();
+        let place = format!("{host}:{port}/{name}");
+        let (scheme, of_rails, dsn) = match engine {
+            "postgres" => (
+                "postgresql",
+                "postgresql",
+                format!("postgresql://{user}:{password}@{place}?sslmode=disable"),
+            ),
+            _ => ("mysql", "mysql2", format!("{user}:{password}@tcp({host}:{port})/{name}")),
+        };
+        let told = &answer["database"];
+        assert_eq!(told["engine"], engine);
+        assert_eq!(told["url"], format!("{scheme}://{user}:{password}@{place}"));
+        let jdbc = if engine == "postgres" { "postgresql" } else { engine };
+        assert_eq!(told["jdbcUrl"], format!("jdbc:{jdbc}://{place}"));
+        assert_eq!(told["dsn"], dsn);
+        let environment = told["environment"].as_object().unwrap();
+        assert_eq!(environment["DATABASE_URL"], format!("{of_rails}://{user}:{password}@{place}"));
+        assert_eq!((&environment["SHOP_URL"], &environment["SHOP_DSN"]), (&told["url"], &told["dsn"]));
+        assert_eq!(environment["MINE"], format!("{port}/{name}"));
+        // Its own clients get there, and to nothing that the run's command would.
+        assert_eq!(by_client(&local, client, told, "SELECT n FROM t"), "1\n");
+        serving.end().ok();
+    }
 }
 
 /// Runs a client's own suite, in a copy of its folder.

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { inspect } from 'node:util'
-import { hashOf, seed, start, template } from '../index.js'
+import { Database, hashOf, seed, start, template } from '../index.js'
 import { query } from '../example/people.js'
 
 const PACKAGE = new URL('..', import.meta.url).pathname
@@ -145,6 +145,31 @@ test('the copies are of the seed where the project has one, and it is told where
   const said = alone(cwd, code)
   assert.equal(said.stdout, '[ { n: 42 } ]\n[ { n: 42 } ]\n', said.stderr)
   await assert.rejects(seed().fresh(), /404: .* has no seed/)
+})
+
+test('a database of MariaDB is told as one, inside of a run of several servers and outside', async (t) => {
+  const cwd = folder(t)
+  writeFileSync(join(cwd, 'testbed.yaml'), 'databases:\n  mariadb: mariadb\n')
+  const code = `import { execFileSync } from 'node:child_process'
+    const ask = (database, sql) =>
+      execFileSync('mariadb', ['--batch', '--skip-column-names', '-e', sql], { env: database.env, encoding: 'utf8' })
+    const databases = template({ migrate: (database) => ask(database, 'CREATE TABLE t (n int); INSERT INTO t VALUES (1)') })
+    for (const nth of [1, 2]) {
+      await databases.use((database) => {
+        const { engine, url, env, user, password, host, port } = database
+        const expected = \`mysql://\${user}:\${password}@\${host}:\${port}/\${database.database}\`
+        const is = url === expected && env.DATABASE_URL === expected
+        console.log(engine, is, ask(database, 'SELECT @@port') === port + '\\n', ask(database, 'SELECT n FROM t; DELETE FROM t'))
+      })
+    }`
+  const inside = { ...process.env, INTEGRESQL_CLIENT_BASE_URL: INTEGRESQL_CLIENT_BASE_URL.replace(/api$/, 'mariadb/api') }
+  for (const env of [inside, outside]) {
+    const said = alone(cwd, code, env)
+    assert.equal(said.stdout, 'mariadb true true 1\n\nmariadb true true 1\n\n', said.stderr)
+  }
+  // IntegreSQL's own server tells a login, and has PostgreSQL alone.
+  const plain = new Database({ config: { host: 'h', port: 1, username: 'u', password: 'p/', database: 'd' } })
+  assert.deepEqual([plain.engine, plain.url, plain.env.PGHOST], ['postgres', 'postgresql://u:p%2F@h:1/d', 'h'])
 })
 
 test('a process that is killed leaves no server', async (t) => {

@@ -318,3 +318,54 @@ def test_the_example(either, args):
     for name in ("conftest.py", "pytest.ini", "test_people.py", "migrations"):
         subprocess.run(["cp", "-r", PACKAGE / "example" / name, either.path], check=True)
     either.runpytest_subprocess(*args).assert_outcomes(passed=6)
+
+
+OF_MARIADB = """
+import subprocess
+import pytest
+
+def ask(database, sql):
+    command = ["mariadb", "--batch", "--skip-column-names", "-e", sql]
+    return subprocess.run(command, env=database.env, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+@pytest.fixture(scope="session")
+def testbed_migrate():
+    return lambda database: ask(database, "CREATE TABLE t (n int); INSERT INTO t VALUES (1)")
+"""
+
+
+def test_a_database_of_mariadb_is_told_as_one(either, monkeypatch):
+    if VARIABLE in os.environ:
+        # The second of this run's pools: what leads a command to the run's own database is there as well.
+        monkeypatch.setenv(VARIABLE, re.sub("api$", "mariadb/api", os.environ[VARIABLE]))
+    else:
+        (either.path / "testbed.yaml").write_text("databases:\n  mariadb: mariadb\n")
+    either.makeconftest(OF_MARIADB)
+    either.makepyfile(
+        """
+        import pytest
+        from conftest import ask
+
+        @pytest.mark.parametrize("nth", range(2))
+        def test_it(testbed_db, nth):
+            assert testbed_db.engine == "mariadb"
+            login = f"{testbed_db.user}:{testbed_db.password}"
+            place = f"{testbed_db.host}:{testbed_db.port}/{testbed_db.database}"
+            assert testbed_db.url == testbed_db.env["DATABASE_URL"] == f"mysql://{login}@{place}"
+            assert ask(testbed_db, "SELECT n FROM t; SELECT @@port") == f"1\\n{testbed_db.port}\\n"
+            ask(testbed_db, "DELETE FROM t")
+        """
+    )
+    either.runpytest_subprocess().assert_outcomes(passed=2)
+
+
+def test_what_says_a_login_alone_has_postgresql(monkeypatch):
+    """IntegreSQL's own server."""
+    monkeypatch.syspath_prepend(str(PACKAGE / "src"))
+    from pytest_testbed import client
+
+    config = {"host": "h", "port": 1, "username": "u", "password": "p/", "database": "d"}
+    database = client._database({"database": {"templateHash": "x", "config": config}})
+    assert (database.engine, database.url) == ("postgres", "postgresql://u:p%2F@h:1/d")
+    assert database.env["DATABASE_URL"] == database.url
+    assert [database.env[name] for name in ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE")] == ["h", "1", "u", "p/", "d"]

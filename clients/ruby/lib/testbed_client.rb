@@ -29,14 +29,19 @@ module TestbedClient
 
   # A database and its login. Nothing that shows it shows the password.
   class Database
-    attr_reader :host, :port, :user, :database, :params
+    attr_reader :host, :port, :user, :database, :engine, :params
 
-    def initialize(config)
+    # What the pool answers. IntegreSQL's own server tells the config alone, and has PostgreSQL alone.
+    def initialize(told)
+      config = told.fetch("config")
+      @engine = told.fetch("engine", "postgres")
       @host, @port = config.fetch("host"), Integer(config.fetch("port"))
       @user, @database = config.fetch("username"), config.fetch("database")
       @params = config["additionalParams"] || {}
       password = config.fetch("password")
       define_singleton_method(:password) { password }
+      define_singleton_method(:url) { told.fetch("url") { super() } }
+      define_singleton_method(:env) { told.key?("environment") ? told["environment"].dup : super() }
     end
 
     def url
@@ -118,7 +123,7 @@ module TestbedClient
 
     def copy
       answer = TestbedClient.ask(:Get, "/templates/#{hash_of_template}/tests")
-      Lent.new(hash_of_template, answer["id"], Database.new(answer["database"]["config"]))
+      Lent.new(hash_of_template, answer["id"], Database.new(answer["database"]))
     end
 
     # Makes it unless it is there. Of several processes one does it, and the others do not wait here.
@@ -134,7 +139,7 @@ module TestbedClient
 
           raise
         end
-        fill(Database.new(answer["database"]["config"]))
+        fill(Database.new(answer["database"]))
       end
     end
 

@@ -118,6 +118,38 @@ class ClientTest < Minitest::Test
     assert_match(/404: .* has no seed/, assert_raises(TestbedClient::Refused) { TestbedClient::SEED.fresh }.message)
   end
 
+  def test_a_database_of_mariadb_is_told_as_one
+    code = <<~'RUBY'
+      require "open3"
+      ask = lambda do |database, sql|
+        said, status = Open3.capture2(database.env, "mariadb", "--batch", "--skip-column-names", "-e", sql)
+        raise said unless status.success?
+        said.tr("\n", " ")
+      end
+      template = TestbedClient::Template.new { |database| ask.call(database, "CREATE TABLE t (n int); INSERT INTO t VALUES (1)") }
+      2.times do
+        template.use do |database|
+          url = "mysql://#{database.user}:#{database.password}@#{database.host}:#{database.port}/#{database.database}"
+          rows = ask.call(database, "SELECT @@port; SELECT n FROM t; DELETE FROM t")
+          puts [database.engine, database.url == url, database.env["DATABASE_URL"] == url, rows == "#{database.port} 1 "].join(" ")
+        end
+      end
+    RUBY
+    # The second of this run's pools: what leads a command to the run's own database is there as well.
+    inside = { TestbedClient::VARIABLE => ENV.fetch(TestbedClient::VARIABLE).sub(/api\z/, "mariadb/api") }
+    Dir.mktmpdir do |folder|
+      File.write("#{folder}/testbed.yaml", "databases:\n  mariadb: mariadb\n")
+      [inside, {}].each { |env| assert_equal "mariadb true true true\n" * 2, alone(folder, code, env) }
+    end
+  end
+
+  # IntegreSQL's own server.
+  def test_what_tells_a_login_alone_has_postgresql
+    config = { "host" => "h", "port" => 1, "username" => "u", "password" => "p/", "database" => "d" }
+    database = TestbedClient::Database.new("config" => config)
+    assert_equal ["postgres", "postgresql://u:p%2F@h:1/d", "h"], [database.engine, database.url, database.env["PGHOST"]]
+  end
+
   def test_a_process_that_is_killed_leaves_no_server
     Dir.mktmpdir do |folder|
       code = "TestbedClient::Template.new.fresh; File.write('begun', ''); sleep"

@@ -43,32 +43,47 @@ pub struct Database {
     pub user: String,
     pub password: String,
     pub database: String,
-    /// What libpq has to know besides: `sslmode` and `sslrootcert` where the server takes TLS alone.
+    /// `postgres`, `mariadb` or `mysql`.
+    pub engine: String,
+    /// What clients have to know besides where the server takes TLS alone: libpq `sslmode` and `sslrootcert`, those of
+    /// MariaDB and MySQL `ssl-mode` and `ssl-ca`.
     pub params: Vec<(String, String)>,
+    /// What differs from engine to engine; IntegreSQL's own server does not tell it, and has PostgreSQL alone.
+    url: Option<String>,
+    env: Vec<(String, String)>,
 }
 
 impl Database {
     fn of(answer: &Value) -> Result<Self, Error> {
-        let config = &answer["database"]["config"];
+        let database = &answer["database"];
+        let config = &database["config"];
+        let told = |name: &str| database[name].as_str().map(str::to_owned);
         let text = |name: &str| {
             let value = config[name].as_str().map(str::to_owned);
             value.ok_or_else(|| Error::new(format!("testbed's pool says no {name} of a database")))
         };
-        let params = config["additionalParams"].as_object().into_iter().flatten();
+        let pairs = |value: &Value| -> Vec<(String, String)> {
+            let pairs = value.as_object().into_iter().flatten();
+            pairs.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+        };
         Ok(Self {
             host: text("host")?,
             port: config["port"].as_u64().and_then(|port| port.try_into().ok()).unwrap_or(5432),
             user: text("username")?,
             password: text("password")?,
             database: text("database")?,
-            params: params
-                .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-                .collect(),
+            engine: told("engine").unwrap_or_else(|| "postgres".to_owned()),
+            params: pairs(&config["additionalParams"]),
+            url: told("url"),
+            env: pairs(&database["environment"]),
         })
     }
 
     /// What a driver connects to.
     pub fn url(&self) -> String {
+        if let Some(url) = &self.url {
+            return url.clone();
+        }
         let params: Vec<String> =
             self.params.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
         let query = if params.is_empty() { String::new() } else { format!("?{}", params.join("&")) };
@@ -82,7 +97,10 @@ impl Database {
     }
 
     /// The variables that lead a command to this database.
-    pub fn env(&self) -> Vec<(&'static str, String)> {
+    pub fn env(&self) -> Vec<(String, String)> {
+        if !self.env.is_empty() {
+            return self.env.clone();
+        }
         let mut env = vec![
             ("DATABASE_URL", self.url()),
             ("PGHOST", self.host.clone()),
@@ -98,7 +116,7 @@ impl Database {
                 _ => {}
             }
         }
-        env
+        env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 
@@ -263,5 +281,20 @@ impl Drop for Fresh {
         }
         // Where that fails, the end of `testbed run` takes it.
         let _ = pool::ask("POST", &format!("{}/recreate", self.path), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tells_a_login_alone_has_postgresql() {
+        // IntegreSQL's own server.
+        let config =
+            serde_json::json!({"host": "h", "port": 1, "username": "u", "password": "p/", "database": "d"});
+        let database = Database::of(&serde_json::json!({"database": {"config": config}})).unwrap();
+        assert_eq!((&*database.engine, &*database.url()), ("postgres", "postgresql://u:p%2F@h:1/d"));
+        assert!(database.env().contains(&("PGHOST".to_owned(), "h".to_owned())));
     }
 }

@@ -114,6 +114,49 @@ fn seeded() {
 }
 
 #[test]
+#[ignore = "another test calls it"]
+fn of_mariadb() {
+    fn ask(database: &Database, sql: &str) -> String {
+        let args = ["--batch", "--skip-column-names", "-e", sql];
+        let output = Command::new("mariadb").args(args).envs(database.env()).output().expect("mariadb");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().replace('\n', " ")
+    }
+    static MARIADB: Template = Template::new("mariadb", &[], |database| {
+        ask(database, "CREATE TABLE t (n int); INSERT INTO t VALUES (1)");
+        Ok(())
+    });
+    for _ in 0..2 {
+        let database = MARIADB.fresh().unwrap();
+        let Database { user, password, host, port, database: name, .. } = &*database;
+        assert!(database.url() == format!("mysql://{user}:{password}@{host}:{port}/{name}"));
+        assert!(database.env().contains(&("DATABASE_URL".to_owned(), database.url())));
+        let rows = ask(&database, "SELECT @@port; SELECT n FROM t; DELETE FROM t");
+        assert_eq!(rows, format!("{port} 1 "));
+        println!("the engine is {}", database.engine);
+    }
+}
+
+#[test]
+fn a_database_of_mariadb_is_told_as_one() {
+    let folder = std::env::temp_dir().join(format!("testbed-client-mariadb-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("testbed.yaml"), "databases:\n  mariadb: mariadb\n").unwrap();
+    // The second of this run's pools: what leads a command to the run's own database is there as well.
+    let url = std::env::var(VARIABLE).unwrap();
+    let inside = format!("{}/mariadb/api", url.strip_suffix("/api").unwrap());
+    let calls = [
+        alone("of_mariadb").env(VARIABLE, inside).output(),
+        alone("of_mariadb").current_dir(&folder).output(),
+    ];
+    std::fs::remove_dir_all(&folder).unwrap();
+    for output in calls.map(Result::unwrap) {
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(said.matches("the engine is mariadb").count(), 2, "{output:?}");
+    }
+}
+
+#[test]
 fn the_copies_are_of_the_seed_where_the_project_has_one() {
     let folder = std::env::temp_dir().join(format!("testbed-client-{}", std::process::id()));
     std::fs::create_dir(&folder).unwrap();

@@ -7,10 +7,8 @@ class TicketsTest < Minitest::Test
   include TestbedClient::Minitest.of(TestbedClient::SEED)
 
   def setup
-    ActiveRecord::Base.establish_connection(
-      adapter: "mysql2", host: testbed_db.host, port: testbed_db.port,
-      username: testbed_db.user, password: testbed_db.password, database: testbed_db.database
-    )
+    # As the preset `rails` writes it; `testbed_db.url` is the same with mysql:// before it.
+    ActiveRecord::Base.establish_connection(testbed_db.env.fetch("DATABASE_URL"))
     @hamlet = Show.find_by!(title: "Hamlet")
   end
 

@@ -1,4 +1,4 @@
-"""A fresh, migrated PostgreSQL database for each test, by testbed."""
+"""A fresh, migrated database for each test, by testbed."""
 
 from .client import SEED, Client, Database, Refused, hash_of
 

@@ -23,10 +23,18 @@ class Database:
     password: str = field(repr=False)
     database: str
     params: Mapping[str, str] = field(default_factory=dict)
-    """What libpq has to know besides: `sslmode` and `sslrootcert` where the server takes TLS alone."""
+    """What clients have to know besides where the server takes TLS alone: libpq `sslmode` and `sslrootcert`, those of
+    MariaDB and MySQL `ssl-mode` and `ssl-ca`."""
+    engine: str = "postgres"
+    """`postgres`, `mariadb` or `mysql`."""
+    _url: str | None = field(default=None, repr=False)
+    _environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def url(self) -> str:
+        if self._url is not None:
+            return self._url
+        # IntegreSQL's own server does not tell, and has PostgreSQL alone.
         login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
         query = f"?{urlencode(self.params)}" if self.params else ""
         return f"postgresql://{login}@{self.host}:{self.port}/{quote(self.database, safe='')}{query}"
@@ -34,6 +42,8 @@ class Database:
     @property
     def env(self) -> dict[str, str]:
         """The environment of this process with the variables that lead a command to this database."""
+        if self._environment:
+            return {**os.environ, **self._environment}
         names = {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}
         return {
             **os.environ,
@@ -148,7 +158,8 @@ class Client:
 
 
 def _database(answer) -> Database:
-    config = answer["database"]["config"]
+    told = answer["database"]
+    config = told["config"]
     return Database(
         host=config["host"],
         port=int(config["port"]),
@@ -156,4 +167,7 @@ def _database(answer) -> Database:
         password=config["password"],
         database=config["database"],
         params=dict(config.get("additionalParams") or {}),
+        engine=told.get("engine") or "postgres",
+        _url=told.get("url"),
+        _environment=dict(told.get("environment") or {}),
     )

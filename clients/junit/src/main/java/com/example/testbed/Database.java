@@ -11,10 +11,20 @@ import java.util.stream.Collectors;
 
 /** A database and its login. Nothing that prints it shows the password. */
 public final class Database {
+    /** What the pool answers. IntegreSQL's own server tells the config alone, and has PostgreSQL alone. */
+    private final Map<String, Object> told;
+
     private final Map<String, Object> config;
 
-    Database(Map<String, Object> config) {
-        this.config = config;
+    @SuppressWarnings("unchecked")
+    Database(Map<String, Object> told) {
+        this.told = told;
+        this.config = (Map<String, Object>) told.get("config");
+    }
+
+    /** {@code postgres}, {@code mariadb} or {@code mysql}. */
+    public String engine() {
+        return String.valueOf(told.getOrDefault("engine", "postgres"));
     }
 
     public String host() {
@@ -37,17 +47,27 @@ public final class Database {
         return text("database");
     }
 
-    /** What libpq has to know besides: sslmode and sslrootcert, where the server takes TLS alone. */
+    /**
+     * What clients have to know besides where the server takes TLS alone: libpq sslmode and sslrootcert, those of
+     * MariaDB and MySQL ssl-mode and ssl-ca.
+     */
     public Map<String, String> params() {
-        Map<String, String> params = new TreeMap<>();
-        if (config.get("additionalParams") instanceof Map<?, ?> given) {
-            given.forEach((name, value) -> params.put(name.toString(), value.toString()));
+        return texts(config.get("additionalParams"));
+    }
+
+    private static Map<String, String> texts(Object told) {
+        Map<String, String> texts = new TreeMap<>();
+        if (told instanceof Map<?, ?> given) {
+            given.forEach((name, value) -> texts.put(name.toString(), String.valueOf(value)));
         }
-        return params;
+        return texts;
     }
 
     /** What a driver connects to, without the login. */
     public String jdbcUrl() {
+        if (told.get("jdbcUrl") instanceof String url) {
+            return url;
+        }
         String query = params().entrySet().stream()
                 .map(entry -> entry.getKey() + "=" + URLEncoder.encode(entry.getValue(), StandardCharsets.UTF_8))
                 .collect(Collectors.joining("&"));
@@ -61,6 +81,10 @@ public final class Database {
 
     /** The variables that lead a command to this database. */
     public Map<String, String> environment() {
+        Map<String, String> given = texts(told.get("environment"));
+        if (!given.isEmpty()) {
+            return given;
+        }
         Map<String, String> environment = new TreeMap<>(Map.of(
                 "PGHOST", host(), "PGPORT", String.valueOf(port()), "PGUSER", user(),
                 "PGPASSWORD", password(), "PGDATABASE", name()));

@@ -95,8 +95,7 @@ final class Template {
 
     @SuppressWarnings("unchecked")
     private static Database database(Map<String, Object> answer) {
-        Map<String, Object> database = (Map<String, Object>) answer.get("database");
-        return new Database((Map<String, Object>) database.get("config"));
+        return new Database((Map<String, Object>) answer.get("database"));
     }
 
     /** It changes when a file of the inputs does: its name or what is in it. */

@@ -12,6 +12,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
@@ -95,11 +96,18 @@ class ClientTest {
     }
 
     private static Process alone(Path folder, String what, String path) throws IOException {
+        return alone(folder, what, path, null);
+    }
+
+    private static Process alone(Path folder, String what, String path, String pool) throws IOException {
         String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
         ProcessBuilder builder = new ProcessBuilder(
                 java, "-cp", System.getProperty("java.class.path"), Alone.class.getName(), what);
         builder.directory(folder.toFile()).redirectErrorStream(true);
         builder.environment().remove("INTEGRESQL_CLIENT_BASE_URL");
+        if (pool != null) {
+            builder.environment().put("INTEGRESQL_CLIENT_BASE_URL", pool);
+        }
         if (path != null) {
             builder.environment().put("PATH", path);
         }
@@ -148,6 +156,28 @@ class ClientTest {
         assertTrue(said.contains("it has 42"), said);
         kit(OfASeed.class).execute().testEvents().failed().assertThatEvents().anyMatch(event ->
                 finishedWithFailure(message(told -> told.contains("has no seed"))).matches(event));
+    }
+
+    @Test
+    void aDatabaseOfMariaDbIsToldAsOne(@TempDir Path folder) throws Exception {
+        Files.writeString(folder.resolve("testbed.yaml"), "databases:\n  mariadb: mariadb\n");
+        // The second of this run's pools: what leads a command to the run's own database is there as well.
+        String address = System.getenv("INTEGRESQL_CLIENT_BASE_URL").replaceFirst("api$", "mariadb/api");
+        for (String pool : new String[] {address, null}) {
+            Process process = alone(folder, "mariadb", null, pool);
+            String said = new String(process.getInputStream().readAllBytes());
+            assertEquals(0, process.waitFor(), said);
+            assertEquals("mariadb true true 0\n".repeat(2), said.replaceAll("(?m)^Picked up .*\n", ""));
+        }
+    }
+
+    @Test
+    void whatTellsALoginAloneHasPostgreSql() {
+        // IntegreSQL's own server.
+        Map<String, Object> config = Map.of("host", "h", "port", 1, "username", "u", "password", "p", "database", "d");
+        Database database = new Database(Map.of("config", config));
+        assertEquals("postgres jdbc:postgresql://h:1/d h",
+                database.engine() + " " + database.jdbcUrl() + " " + database.environment().get("PGHOST"));
     }
 
     @Test
