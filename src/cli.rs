@@ -420,7 +420,7 @@ pub struct Source {
     )]
     pub param: Vec<String>,
 
-    /// What is put into a database once, and kept.
+    /// What is put into a database once: kept on this machine, and in a cluster put into each run.
     ///
     /// Files and folders with SQL, or {files: [...], run: COMMAND, inputs: [GLOB, ...]} or {steps: [...]} as in
     /// testbed.yaml; for one of several databases as NAME=...

@@ -51,8 +51,8 @@ const AGAIN: Duration = Duration::from_millis(50);
 pub(super) struct Api {
     token: Vec<u8>,
     pools: Arc<[Arc<Pool>]>,
-    /// The databases that have no pool, and their engines.
-    others: BTreeMap<String, &'static str>,
+    /// The databases that have no pool, and why.
+    others: BTreeMap<String, String>,
 }
 
 /// What is answered: a status, and what goes with it.
@@ -65,7 +65,7 @@ struct Asked {
 }
 
 impl Api {
-    pub(super) fn new(token: &str, pools: Arc<[Arc<Pool>]>, others: BTreeMap<String, &'static str>) -> Self {
+    pub(super) fn new(token: &str, pools: Arc<[Arc<Pool>]>, others: BTreeMap<String, String>) -> Self {
         Self { token: token.as_bytes().to_owned(), pools, others }
     }
 
@@ -86,12 +86,7 @@ impl Api {
         match (pool, named) {
             (Some(pool), _) if parts.starts_with(&["api", "v1"]) => Ok((pool, parts.split_off(2))),
             (None, Some(name)) if self.others.contains_key(name) => {
-                let told = format!(
-                    "{name} is of {}: only databases of PostgreSQL, and on this machine of MariaDB and MySQL, have \
-                     a pool",
-                    self.others[name]
-                );
-                Err((StatusCode::NOT_FOUND, message(&told)))
+                Err((StatusCode::NOT_FOUND, message(&self.others[name])))
             }
             _ => Err(self.unknown()),
         }
@@ -173,6 +168,12 @@ impl Api {
             _ => Err(self.unknown()),
         }
     }
+}
+
+/// Why a database of another engine has no pool.
+pub(super) fn not_copied(connection: &Connection) -> String {
+    let Connection { name, engine, .. } = connection;
+    format!("{name} is of {engine}: only databases of PostgreSQL, MariaDB and MySQL have a pool")
 }
 
 /// What a connection has to do with templates. The client for Python, which has one connection, finalizes also what

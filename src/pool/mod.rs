@@ -1,12 +1,15 @@
 //! Fresh databases for tests: copies of templates that the tests' own side has filled, ready before somebody
-//! asks. [`core`] decides, [`postgres`] and [`mysql`] make and remove, [`integresql`] is how clients ask.
+//! asks. [`core`] decides; [`postgres`], and [`mysql`] on this machine or else [`schema`], make and remove; [`integresql`]
+//! is how clients ask.
 
 mod core;
 mod integresql;
 mod mysql;
 mod postgres;
+mod schema;
 mod server;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::pin::pin;
@@ -14,16 +17,19 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{timeout, timeout_at};
 
 use self::core::{Closed, Core, Got, Id, Limits, Refusal, Removed, Work};
 use self::server::{Server, Session};
+use crate::database::Login;
 use crate::failure::{Advise, usage};
 use crate::output::{Connection, Environment, Model, Names};
-use crate::registry::{Record, Source};
+use crate::process::Process;
+use crate::registry::{self, Record, Source};
+use crate::runtime::local::processes;
 
 /// What the names of all pools' databases begin with.
 const PREFIX: &str = "testbed_pool_";
@@ -40,10 +46,14 @@ const BYTES: u64 = 8 << 30;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How long the databases of a pool may take to go from a server that stays.
 const CLEARING: Duration = Duration::from_secs(10);
+/// The same where a server has to remove each of their tables.
+const CLEARING_TABLES: Duration = Duration::from_mins(1);
 /// How many databases are looked at whose servers have ended, before somebody is told.
 const ATTEMPTS: usize = 100;
 /// How soon a server that cannot be reached is called again.
 const AGAIN: Duration = Duration::from_millis(200);
+/// How long a server of this machine may take from its end until it listens again.
+const RESTARTING: Duration = Duration::from_secs(5);
 
 /// How many databases are kept ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,36 +91,32 @@ pub struct Served {
     tasks: JoinSet<()>,
 }
 
-/// Whether databases of an engine can be copied. Those of MySQL and MariaDB get servers of their own, which can be
-/// on this machine alone.
-fn is_copied(engine: &str, is_local: bool) -> bool {
-    engine == "postgres" || is_local && ["mysql", "mariadb"].contains(&engine)
+/// Whether databases of an engine can be copied.
+fn is_copied(engine: &str) -> bool {
+    ["postgres", "mysql", "mariadb"].contains(&engine)
 }
 
 /// Whether there can be pools, before anything is made.
 ///
 /// # Errors
 /// A usage error where none of the databases is of an engine whose databases can be copied.
-pub fn check<'a>(
-    size: Option<Size>,
-    engines: impl IntoIterator<Item = &'a str>,
-    is_local: bool,
-) -> anyhow::Result<()> {
+pub fn check<'a>(size: Option<Size>, engines: impl IntoIterator<Item = &'a str>) -> anyhow::Result<()> {
     if size.is_none_or(|Size(size)| size == 0) {
         return Ok(());
     }
     let engines: Vec<&str> = engines.into_iter().collect();
-    if engines.iter().any(|engine| is_copied(engine, is_local)) {
+    if engines.iter().any(|engine| is_copied(engine)) {
         return Ok(());
     }
     let others = if engines.is_empty() { "nothing".to_owned() } else { engines.join(", ") };
-    let copied = if is_local { "PostgreSQL, MariaDB and MySQL" } else { "PostgreSQL" };
-    let place = if is_local { "on this machine" } else { "in a cluster" };
-    Err(usage(format!("--pool copies databases of {copied} {place}, and this run has {others}")))
+    let copied = "PostgreSQL, MariaDB and MySQL";
+    Err(usage(format!("--pool copies databases of {copied}, and this run has {others}")))
         .hint("leave out --pool (or pool in testbed.yaml), or add such a database")
 }
 
-/// Serves the pools of a run's servers; `None` where nobody asks for that. `names` are those of the command's variables.
+/// Serves the pools of a run's servers; `None` where nobody asks for that. `admins` are the administrators of those
+/// that the manifest tells, by the databases' names. `names`
+/// are those of the command's variables.
 ///
 /// # Errors
 /// A server takes no login, or there is no port to be had.
@@ -119,33 +125,51 @@ pub async fn serve(
     model: &Model,
     names: &Names,
     run: &Record,
+    admins: &BTreeMap<&str, &Login>,
 ) -> anyhow::Result<Option<Served>> {
     let Some(Size(ready)) = size.filter(|Size(size)| *size > 0) else { return Ok(None) };
-    let is_copied = |one: &Connection| is_copied(one.engine, run.local().is_some());
-    let mut servers: Vec<_> =
-        model.databases.iter().filter(|one| is_copied(one) && !one.is_further).collect();
+    let all = model.databases.iter();
+    let mut servers: Vec<_> = all.filter(|one| is_copied(one.engine) && !one.is_further).collect();
     // The interface is made for PostgreSQL: who names no database means that.
     servers.sort_by_key(|one| one.engine != "postgres");
+    let others = model.databases.iter().filter(|one| !is_copied(one.engine));
+    let mut others: BTreeMap<String, String> =
+        others.map(|one| (one.name.clone(), integresql::not_copied(one))).collect();
     let mut tasks = JoinSet::new();
-    let mut pools = Vec::new();
+    let (mut pools, mut refused) = (Vec::new(), None);
     for connection in servers {
-        let pool = Arc::new(Pool::new(connection, ready, names, run)?);
-        let first = pool.first_session().await?;
+        let admin = admins.get(connection.name.as_str()).copied();
+        let pool = Arc::new(Pool::new(connection, ready, names, run, admin)?);
+        let first = match pool.first_session().await {
+            Ok(first) => first,
+            // The tests may want fresh databases of the others alone, and are told about this one if they ask.
+            Err(error) if matches!(pool.server, Server::Schemas(_)) => {
+                others.insert(connection.name.clone(), format!("{} has no pool: {error:#}", connection.name));
+                refused = Some(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if is_seeded(run, connection) {
             let offer = Box::pin(Arc::clone(&pool).offer_seed(pool.core().initialise_seed(SEED)));
             match pool.server {
                 // Once the command runs, it can change what is copied here.
-                Server::Postgres(_) => offer.await,
+                Server::Postgres(_) | Server::Schemas(_) => offer.await,
                 Server::Mysql(_) => drop(tasks.spawn(offer)),
             }
         }
         let makers = std::thread::available_parallelism().map_or(1, NonZero::get).clamp(2, 4);
         tasks.spawn(Arc::clone(&pool).make(Some(first)));
         (1..makers).for_each(|_| drop(tasks.spawn(Arc::clone(&pool).make(None))));
+        // Copies of the others have servers of their own.
+        if let (Server::Postgres(_), Some(server)) = (&pool.server, noted(run, connection)) {
+            tasks.spawn(Arc::clone(&pool).watch(server.process));
+        }
         pools.push(pool);
     }
-    let others = model.databases.iter().filter(|one| !is_copied(one));
-    let others = others.map(|one| (one.name.clone(), one.engine)).collect();
+    if let Some(refused) = refused.filter(|_| pools.is_empty()) {
+        return Err(refused);
+    }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
     let listener = listener.context("opening a port for the pool")?;
     let address = listener.local_addr()?;
@@ -156,11 +180,25 @@ pub async fn serve(
     Ok(Some(Served { address, token, pools, tasks }))
 }
 
+/// Ends whoever is in a PostgreSQL server's own database, so that it can be copied: a session may not have noticed yet
+/// that its client has gone.
+///
+/// # Errors
+/// The server takes no login, or somebody does not leave.
+pub async fn leave_nobody(connection: &Connection) -> anyhow::Result<()> {
+    let server = postgres::Server { connection: connection.clone() };
+    server.session().await?.empty_own().await
+}
+
 /// Whether a seed of the project is in a database.
 fn is_seeded(run: &Record, connection: &Connection) -> bool {
-    let servers = run.local().map(|local| local.servers.as_slice()).unwrap_or_default();
-    let server = servers.iter().find(|server| Some(server.port) == connection.port);
-    server.and_then(|server| server.source.as_ref()).is_some_and(Source::is_seeded)
+    run.seeded.contains(&connection.name)
+        || noted(run, connection).and_then(|server| server.source.as_ref()).is_some_and(Source::is_seeded)
+}
+
+/// What is noted of a server of this machine.
+fn noted<'a>(run: &'a Record, connection: &Connection) -> Option<&'a registry::Server> {
+    run.local()?.servers.iter().find(|server| Some(server.port) == connection.port)
 }
 
 impl Served {
@@ -187,7 +225,8 @@ impl Served {
     pub async fn clear(mut self) -> anyhow::Result<()> {
         self.tasks.shutdown().await;
         for pool in self.pools.iter() {
-            let cleared = timeout(CLEARING, Box::pin(pool.clear())).await;
+            let limit = if matches!(pool.server, Server::Schemas(_)) { CLEARING_TABLES } else { CLEARING };
+            let cleared = timeout(limit, Box::pin(pool.clear())).await;
             let cleared = cleared.unwrap_or_else(|_| Err(anyhow!("it has taken too long")));
             cleared.with_context(|| {
                 format!("removing the pool's databases from {}", pool.server.connection().name)
@@ -219,11 +258,19 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(connection: &Connection, ready: usize, names: &Names, run: &Record) -> anyhow::Result<Self> {
+    fn new(
+        connection: &Connection,
+        ready: usize,
+        names: &Names,
+        run: &Record,
+        admin: Option<&Login>,
+    ) -> anyhow::Result<Self> {
         let id = u64::from_be_bytes(uuid::Uuid::new_v4().into_bytes()[..8].try_into().unwrap_or_default());
         let (server, most) = if connection.engine == "postgres" {
             let server = postgres::Server { connection: connection.clone() };
             (Server::Postgres(Box::new(server)), MOST)
+        } else if run.local().is_none() {
+            (Server::Schemas(Arc::new(schema::Server::new(connection.clone(), admin))), MOST)
         } else {
             let server = mysql::Server::new(connection.clone(), run)?;
             (Server::Mysql(Arc::new(server)), MOST_SERVERS.max(2 * ready))
@@ -272,6 +319,7 @@ impl Pool {
     /// made anew.
     async fn make(self: Arc<Self>, mut session: Option<Session>) {
         let is_first = session.is_some();
+        let prefix = self.core().prefix().to_owned();
         loop {
             let changed = self.changed.notified();
             let now = Instant::now();
@@ -280,7 +328,7 @@ impl Pool {
             if (is_first || work.is_some()) && session.as_ref().is_none_or(Session::is_closed) {
                 session = self.server.session().await.ok();
                 if let Some(session) = session.as_ref().filter(|_| is_first) {
-                    session.mark(self.key).await;
+                    session.mark(self.key, &prefix).await;
                 }
             }
             let Some(work) = work else {
@@ -347,8 +395,26 @@ impl Pool {
                 let refusal = Refusal::Failed(format!("making a copy of the template: {error:#}"));
                 self.core().copied(hash, template, *id, Err(refusal), now);
             }
+            Work::Remove { name, .. } if !is_reached => self.core().removed(name, Removed::Unasked, now),
             Work::Remove { name, .. } => self.core().removed(name, Removed::Busy, now),
             Work::Look(_) => self.core().not_seen(now),
+        }
+    }
+
+    /// Tells whoever waits once the server has ended: on this machine it does not come back by itself.
+    async fn watch(self: Arc<Self>, process: Process) {
+        while !processes::gone(process, PATIENCE).await {
+            tokio::time::sleep(AGAIN).await;
+        }
+        let Connection { name, host, port, .. } = self.server.connection();
+        let address = (host.as_deref().unwrap_or_default(), port.unwrap_or_default());
+        let ended = Instant::now();
+        while let Err(error) = TcpStream::connect(address).await {
+            if ended.elapsed() >= RESTARTING {
+                let why = format!("{name} takes no logins any more: {error}; testbed logs {name} tells more");
+                self.core().refuse_waiting(&Refusal::Failed(why));
+            }
+            tokio::time::sleep(AGAIN).await;
         }
     }
 

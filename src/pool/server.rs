@@ -3,18 +3,22 @@
 use std::sync::Arc;
 
 use super::core::{Closed, Id, Removed, Way};
-use super::{PREFIX, key_in, mysql, postgres};
+use super::{PREFIX, key_in, mysql, postgres, schema};
 use crate::output::Connection;
 
 pub(super) enum Server {
     Postgres(Box<postgres::Server>),
+    /// Each database is a server of its own.
     Mysql(Arc<mysql::Server>),
+    /// All of them are on the run's own.
+    Schemas(Arc<schema::Server>),
 }
 
 /// From which databases are made and removed.
 pub(super) enum Session {
     Postgres(postgres::Session),
     Mysql(Arc<mysql::Server>),
+    Schemas(Box<schema::Session>),
 }
 
 impl Server {
@@ -22,6 +26,7 @@ impl Server {
         match self {
             Self::Postgres(server) => &server.connection,
             Self::Mysql(server) => &server.connection,
+            Self::Schemas(server) => &server.connection,
         }
     }
 
@@ -29,14 +34,15 @@ impl Server {
         Ok(match self {
             Self::Postgres(server) => Session::Postgres(server.session().await?),
             Self::Mysql(server) => Session::Mysql(Arc::clone(server)),
+            Self::Schemas(server) => Session::Schemas(Box::new(server.session().await?)),
         })
     }
 
     /// Where a database is; `None` where it is gone.
     pub(super) fn reach(&self, name: &str) -> Option<Connection> {
         match self {
-            Self::Postgres(server) => Some(server.connection.in_database(name)),
             Self::Mysql(server) => server.reach(name),
+            Self::Postgres(_) | Self::Schemas(_) => Some(self.connection().in_database(name)),
         }
     }
 
@@ -53,6 +59,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.is_closed(),
             Self::Mysql(_) => false,
+            Self::Schemas(session) => session.is_closed(),
         }
     }
 
@@ -61,6 +68,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.closed().await,
             Self::Mysql(_) => std::future::pending().await,
+            Self::Schemas(session) => session.closed().await,
         }
     }
 
@@ -72,13 +80,16 @@ impl Session {
                 session.sweep(PREFIX, key_in, key).await
             }
             Self::Mysql(server) => server.begin(prefix).await,
+            Self::Schemas(session) => session.begin(prefix).await,
         }
     }
 
     /// Marks it again, after the session that has done it before has ended.
-    pub(super) async fn mark(&self, key: i64) {
-        if let Self::Postgres(session) = self {
-            let _ = session.mark(key).await;
+    pub(super) async fn mark(&self, key: i64, prefix: &str) {
+        match self {
+            Self::Postgres(session) => drop(session.mark(key).await),
+            Self::Mysql(_) => {}
+            Self::Schemas(session) => drop(session.mark(prefix).await),
         }
     }
 
@@ -92,6 +103,7 @@ impl Session {
                 Ok(())
             }
             Self::Mysql(server) => server.clear(prefix).await,
+            Self::Schemas(session) => session.clear(prefix).await,
         }
     }
 
@@ -100,6 +112,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.create(name).await,
             Self::Mysql(server) => server.create(name, true).await,
+            Self::Schemas(session) => session.create(name).await,
         }
     }
 
@@ -108,6 +121,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.copy_own(name).await,
             Self::Mysql(server) => server.create(name, false).await,
+            Self::Schemas(session) => session.create_seeded(name).await,
         }
     }
 
@@ -115,7 +129,9 @@ impl Session {
     pub(super) async fn close(&self, server: &Server, name: &str) -> anyhow::Result<Closed> {
         match (self, server) {
             (Self::Postgres(session), Server::Postgres(server)) => session.close(server, name).await,
-            (Self::Mysql(server), _) | (_, Server::Mysql(server)) => server.close(name).await,
+            (Self::Mysql(server), _) => server.close(name).await,
+            (Self::Schemas(session), _) => session.close(name).await,
+            (Self::Postgres(_), _) => Err(anyhow::anyhow!("a session of another server")),
         }
     }
 
@@ -124,6 +140,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.copy(template, name, has_settings).await,
             Self::Mysql(server) => server.copy(template, name).await,
+            Self::Schemas(session) => session.copy(template, name).await,
         }
     }
 
@@ -131,6 +148,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.remove(name, way).await,
             Self::Mysql(server) => server.remove(name, way).await,
+            Self::Schemas(session) => session.remove(name, way).await,
         }
     }
 
@@ -139,6 +157,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.look(databases).await,
             Self::Mysql(server) => server.look(databases).await,
+            Self::Schemas(session) => session.look(databases).await,
         }
     }
 }

@@ -193,7 +193,8 @@ impl Prober {
             Engine::Postgres => Protocol::Postgres,
             Engine::Sqlite => return Err(Refusal::unfit("sqlite has no server")),
         };
-        let rules = Rules { protocol, may_reveal, password: login.password.reveal().len() };
+        let password = login.password.reveal().len();
+        let rules = Rules { protocol, may_reveal, password, lasts: false };
         let work = relay::through(way, rules, async |port| {
             let answer = bug::apart(async {
                 match protocol {

@@ -14,6 +14,7 @@ mod postgres;
 mod readiness;
 mod refusal;
 mod relay;
+pub mod session;
 mod together;
 
 use std::sync::Arc;

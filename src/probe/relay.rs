@@ -5,9 +5,9 @@
 //! they cannot be told not to. So each connection of a probe goes through a port of this machine for as long
 //! as the attempt lasts. Where TLS begins, nothing is looked into any more, and the whole size still counts.
 
-use std::cell::RefCell;
 use std::net::Ipv4Addr;
 use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -23,6 +23,8 @@ use crate::postgres::{Bounds, TLS_REQUEST};
 
 /// What a server may send in one attempt, which asks it for a few lines. Bytes.
 const ATTEMPT: usize = 4 << 20;
+/// The same in a session that lasts, which asks for the definitions of many large databases.
+const LASTING: usize = 256 << 20;
 /// The longest of PostgreSQL's messages that it may announce. MySQL's library is told a limit of its own.
 const MESSAGE: usize = 1 << 20;
 /// The same for a connection to PostgreSQL, which is looked into also where TLS hides it from here.
@@ -43,6 +45,8 @@ pub(super) struct Rules {
     pub may_reveal: bool,
     /// How many bytes the password has: not every key can hold it.
     pub password: usize,
+    /// Whether it is a session that lasts, and ends with the server's side of it.
+    pub lasts: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +97,32 @@ pub(super) async fn through<T>(
     }
 }
 
+/// Serves whoever comes to a port of this machine, until the last of them has gone or has lost the server. What
+/// the server has broken is returned.
+pub(super) async fn keep(
+    listener: &TcpListener,
+    server: Box<dyn Connection>,
+    way: &Way,
+    rules: Rules,
+) -> Option<Refusal> {
+    let mut first = Some(server);
+    let mut connections = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            accepted = listener.accept() => {
+                let Ok((client, _)) = accepted else { return None };
+                connections.push(serve(client, first.take(), way, rules));
+            }
+            Some(refusal) = connections.next() => {
+                if refusal.is_some() || connections.is_empty() {
+                    return refusal;
+                }
+            }
+        }
+    }
+}
+
 /// Serves one client, at the connection that is there or at one of its own.
 async fn serve(
     client: TcpStream,
@@ -112,12 +142,13 @@ async fn pass(client: TcpStream, server: Box<dyn Connection>, rules: Rules) -> O
     let _ = client.set_nodelay(true);
     let (from_client, to_client) = split(client);
     let (from_server, to_server) = split(server);
-    let watch = RefCell::new(Watch::new(rules));
+    let watch = Mutex::new(Watch::new(rules));
+    let watch = || watch.lock().unwrap_or_else(PoisonError::into_inner);
     let up = copy(from_client, to_server, |bytes| {
-        watch.borrow_mut().client(bytes);
+        watch().client(bytes);
         Ok(())
     });
-    let down = copy(from_server, to_client, |bytes| watch.borrow_mut().server(bytes));
+    let down = copy(from_server, to_client, |bytes| watch().server(bytes));
     let (mut up, mut down) = (pin!(up), pin!(down));
     tokio::select! {
         passed = &mut up => match passed {
@@ -127,7 +158,7 @@ async fn pass(client: TcpStream, server: Box<dyn Connection>, rules: Rules) -> O
             _ => None,
         },
         passed = &mut down => {
-            if passed.is_ok() {
+            if passed.is_ok() && !rules.lasts {
                 // To close a connection on which something is unread would take back what was said before.
                 let _ = up.await;
             }
@@ -225,11 +256,12 @@ impl Watch {
 
     fn server(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
         self.received += bytes.len();
-        if self.received > ATTEMPT {
-            let most = ATTEMPT >> 20;
-            return Err(Refusal::unfit(format!(
-                "the server sends more than {most} MiB in answer to a login"
-            )));
+        let (most, what) = match self.rules.lasts {
+            false => (ATTEMPT, "in answer to a login"),
+            true => (LASTING, "in one session"),
+        };
+        if self.received > most {
+            return Err(Refusal::unfit(format!("the server sends more than {} MiB {what}", most >> 20)));
         }
         if self.answers_tls && !bytes.is_empty() {
             self.answers_tls = false;
@@ -344,7 +376,7 @@ mod tests {
     fn watched(protocol: Protocol, client: &[u8], server: &[u8]) -> Result<(), Refusal> {
         // However the bytes are cut.
         for size in [1, 3, usize::MAX] {
-            let mut watch = Watch::new(Rules { protocol, may_reveal: false, password: 6 });
+            let mut watch = Watch::new(Rules { protocol, may_reveal: false, password: 6, lasts: false });
             client.chunks(size.min(client.len().max(1))).for_each(|bytes| watch.client(bytes));
             for bytes in server.chunks(size.min(server.len().max(1))) {
                 watch.server(bytes)?;
@@ -437,7 +469,8 @@ mod tests {
     #[test]
     fn a_login_that_the_library_cannot_do_is_refused_before_it_sees_it() {
         let allowed = |bytes: &[u8], size: usize| {
-            let mut watch = Watch::new(Rules { protocol: Protocol::Mysql, may_reveal: true, password: 6 });
+            let mut watch =
+                Watch::new(Rules { protocol: Protocol::Mysql, may_reveal: true, password: 6, lasts: false });
             watch.client(&[100, 0, 0, 1, 0, 0, 0, 0]);
             bytes.chunks(size).try_for_each(|bytes| watch.server(bytes))
         };

@@ -1,6 +1,6 @@
 //! What is noted about a run: enough to show it and to remove all of it, by whatever process comes next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -63,6 +63,9 @@ pub struct Record {
     /// In a cluster: what proved that each database was ready, by its workload (`Kind/name`) and container.
     #[serde(default)]
     pub ready: BTreeMap<String, BTreeMap<String, Ready>>,
+    /// In a cluster: the databases that have had a seed put in, by their names.
+    #[serde(default)]
+    pub seeded: BTreeSet<String>,
 }
 
 /// Why nobody needs a run any more whose lock is free.
@@ -257,6 +260,7 @@ impl Record {
             history: None,
             databases: Vec::new(),
             ready: BTreeMap::new(),
+            seeded: BTreeSet::new(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! `testbed exec`: runs a command with the addresses of a run that is up, and leaves that as it is.
 
+use std::collections::BTreeMap;
+
 use super::leftovers::Leftovers;
 use super::reached::Reached;
 use super::standing::Standing;
@@ -20,15 +22,17 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
     let model = run.model(&args.databases)?;
     let names = run.names(&args.own, &model, progress)?;
     let engines = model.databases.iter().map(|one| one.engine);
-    pool::check(args.pooling.pool, engines, run.record.local().is_some())?;
+    pool::check(args.pooling.pool, engines)?;
     let mut signals = Signals::new()?;
     let reached = tokio::select! {
         reached = Reached::open(&run, model, global, progress) => reached?,
         error = signals.interrupted() => return Err(error),
     };
     let mut environment = reached.environment(&run, &names, progress)?;
+    // The manifest is not here to tell any.
+    let admins = BTreeMap::new();
     let served = tokio::select! {
-        served = pool::serve(args.pooling.pool, &reached.model, &names, &run.record) => served?,
+        served = pool::serve(args.pooling.pool, &reached.model, &names, &run.record, &admins) => served?,
         error = signals.interrupted() => return Err(error),
     };
     served.iter().for_each(|served| served.tell(&mut environment));

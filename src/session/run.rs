@@ -23,12 +23,12 @@ pub(crate) async fn run(mut args: Run, global: &Global, progress: &Progress) -> 
     }
     let recorder = archiving::open(&args.making.archiving)?;
     let mut config = Config::for_run(&args.making)?;
-    let plan = Plan::make(&args.making.source)?;
+    let plan = Plan::make(&args.making.source, place.is_cluster())?;
     config.check(&plan, progress)?;
     let model = config.model(&plan, |_, database| (&database.host, database.port));
     output::check_names(&model.names())?;
     let engines = model.databases.iter().map(|database| database.engine);
-    pool::check(args.pooling.pool, engines, matches!(place, Chosen::Local(_)))?;
+    pool::check(args.pooling.pool, engines)?;
     // Not after half a minute of creating databases.
     if let Err(cannot) = program::look_up(&args.command[0]) {
         return Ok(cannot.report(&args.command[0]));

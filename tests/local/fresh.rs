@@ -410,7 +410,7 @@ fn databases_with_pools_go_by_their_names() {
     assert_eq!(ports.len(), 3);
     client.path = own.replace("/api/", "/sqlite/api/");
     let (status, answer) = client.ask("GET", "/templates/a/tests", "");
-    let told = "sqlite is of sqlite: only databases of PostgreSQL, and on this machine of MariaDB and MySQL, have a pool";
+    let told = "sqlite is of sqlite: only databases of PostgreSQL, MariaDB and MySQL have a pool";
     assert_eq!((status, &answer["message"]), (404, &json!(told)));
     serving.end().ok();
     local.assert_nothing_left();

@@ -30,6 +30,13 @@ pub struct LocalPlan {
     pub differences: Vec<String>,
 }
 
+impl LocalPlan {
+    /// Whether the data is to be in the machine's memory: all of it, or none.
+    pub fn is_in_memory(&self) -> bool {
+        !self.servers.is_empty() && self.servers.iter().all(|server| server.in_memory)
+    }
+}
+
 /// What the choice of servers depends on besides the manifest.
 pub struct Wishes<'a> {
     /// The parameters: `NAME.server` and `ENGINE.server` point to a server's program or its folder.
