@@ -47,7 +47,7 @@ soak: soak-local soak-fuzz ## The long counts: the main job and a cancelled task
 	  TESTBED_TEST_RACES=$${TESTBED_TEST_RACES:-5} TESTBED_TEST_LOCKS=$${TESTBED_TEST_LOCKS:-1000} tests/all --profile soak --run-ignored all \
 	  -E 'binary(kubernetes) & (test(main_job::a_) | test(tekton::cancel::) | test(fools_nobody) | test(an_evicted_pod) | test(a_token_that_is_exchanged) | test(lock::replicas::) | test(lock::attack::))'
 
-soak-local: ## The long counts of this machine alone: 600 signals, every lie of a server, thirty kills of each kind, fifty runs at once, all that four can do with a lock, 64 workers at one pool, a busy history
+soak-local: ## The long counts of this machine alone: 600 signals, every lie of a server, thirty kills of each kind, fifty runs at once, all that four can do with a lock, 64 workers at one pool, five minutes in which they, its servers and testbed are killed, a busy history
 	@tests/install test
 	TESTBED_TEST_GAMES=$${TESTBED_TEST_GAMES:-3000} \
 	  cargo nextest run --locked --no-fail-fast --profile soak --lib --run-ignored all -E 'test(lock::model::)'
@@ -55,6 +55,10 @@ soak-local: ## The long counts of this machine alone: 600 signals, every lie of 
 	  cargo nextest run --locked --no-fail-fast --profile soak --test local -E 'test(kills::) | test(together::)'
 	TESTBED_TEST_POOL_TESTS=$${TESTBED_TEST_POOL_TESTS:-200} \
 	  cargo nextest run --locked --no-fail-fast --profile soak --test local -E 'test(integresql::sixty_four)'
+	TESTBED_TEST_POOL_SECONDS=$${TESTBED_TEST_POOL_SECONDS:-300} \
+	  cargo nextest run --locked --no-fail-fast --profile soak --success-output final --test local -E 'test(soak::workers_of_postgresql)'
+	TESTBED_TEST_POOL_SECONDS=$${TESTBED_TEST_POOL_SECONDS:-120} TESTBED_TEST_POOL_WORKERS=$${TESTBED_TEST_POOL_WORKERS:-64} \
+	  cargo nextest run --locked --no-fail-fast --profile soak --success-output final --test local -E 'test(soak::workers_of_mariadb)'
 	TESTBED_TEST_SIGNALS=$${TESTBED_TEST_SIGNALS:-600} \
 	  cargo nextest run --locked --no-fail-fast --profile soak --test local -E 'test(moments::)'
 	TESTBED_TEST_LIES=$${TESTBED_TEST_LIES:-10} \

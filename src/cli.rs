@@ -406,7 +406,7 @@ pub struct Source {
     /// A template parameter.
     ///
     /// Built-in databases take image, port, user, password, database, databases, users, extensions, init (set-up
-    /// scripts), seed, from (a snapshot), args, tls (true), cpu, cpu-limit, memory, memory-limit, medium, profile (restricted, openshift), pull-secret,
+    /// scripts), seed, from (a snapshot), scram-iterations, args, tls (true), cpu, cpu-limit, memory, memory-limit, medium, profile (restricted, openshift), pull-secret,
     /// node-selector, tolerations, runtime-class and ip-family (ipv4, ipv6, dual), for one of them as
     /// NAME.memory=1Gi; NAME.server=PATH names the server program on this machine
     #[arg(
@@ -420,7 +420,7 @@ pub struct Source {
     )]
     pub param: Vec<String>,
 
-    /// What is put into a database once, and kept.
+    /// What is put into a database once: kept on this machine, and in a cluster put into each run.
     ///
     /// Files and folders with SQL, or {files: [...], run: COMMAND, inputs: [GLOB, ...]} or {steps: [...]} as in
     /// testbed.yaml; for one of several databases as NAME=...

@@ -143,6 +143,8 @@ func TestInner(t *testing.T) {
 		t.Skip("other tests call it")
 	case "user":
 		t.Log("the user is", New(t, nil).User)
+	case "seed":
+		t.Log("it has", query(t, New(t, Seed), "DELETE FROM t RETURNING n"), query(t, New(t, Seed), "SELECT n FROM t"))
 	case "refused":
 		Run = []string{"--with", "oracle"}
 		New(t, nil)
@@ -180,6 +182,24 @@ func TestWithoutAPoolItStartsOneThatEndsWithTheProcess(t *testing.T) {
 		t.Errorf("%v: %s", err, output)
 	}
 	until(t, "it has ended", func() bool { return len(servers(folder)) == 0 })
+}
+
+func TestTheCopiesAreOfTheSeedWhereTheProjectHasOne(t *testing.T) {
+	folder := t.TempDir()
+	for name, content := range map[string]string{
+		"testbed.yaml": "databases:\n  orders: {use: postgres, seed: seed.sql}\n",
+		"seed.sql":     "CREATE TABLE t (n int); INSERT INTO t VALUES (42)",
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if output, err := alone(t, folder, "seed").CombinedOutput(); !bytes.Contains(output, []byte("it has 42 42")) {
+		t.Errorf("%v: %s", err, output)
+	}
+	if _, err := Seed.fresh(); err == nil || !strings.Contains(err.Error(), "has no seed") {
+		t.Errorf("it says %v", err)
+	}
 }
 
 func TestAProcessThatIsKilledLeavesNoServer(t *testing.T) {

@@ -53,6 +53,9 @@ export interface Template {
 /** What databases are copies of. It is filled when the first of them is asked for. */
 export function template(options?: TemplateOptions): Template
 
+/** What the project's seed has put into its database, `seed` in testbed.yaml: there is nothing to fill. */
+export function seed(): Template
+
 export interface StartOptions {
   /** Arguments of `testbed run`, where the tests do not run in one. */
   run?: string[]

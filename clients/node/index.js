@@ -10,6 +10,8 @@ import { inspect } from 'node:util'
 
 const VARIABLE = 'INTEGRESQL_CLIENT_BASE_URL'
 const FOLDER = 'TESTBED_CLIENT_FOLDER'
+// The pool's hash for the copies of the project's seed.
+const SEED = 'testbed'
 
 const MISSING =
   `testbed is not in PATH, and ${VARIABLE} is not set. Build testbed from its repository (\`make build\` makes ` +
@@ -194,8 +196,11 @@ class Template {
   #hash
   #inputs
   #name
+  #isSeed
 
-  constructor({ name = '', inputs = [], migrate = () => {} }) {
+  constructor({ name = '', inputs = [], migrate = () => {}, seed = false }) {
+    this.#isSeed = seed
+    if (seed) this.#hash = SEED
     this.#name = name
     this.#inputs = inputs
     this.#migrate = migrate
@@ -226,12 +231,18 @@ class Template {
 
   /** A database that nobody else has, to be given back. */
   async fresh() {
+    return new Lent(this.hash, await this.#copy())
+  }
+
+  async #copy() {
+    const copy = () => ask('GET', `/templates/${this.hash}/tests`)
+    if (this.#isSeed) return copy()
     for (;;) {
       // A migration that has failed is not tried again for each test.
       if (this.#failure) throw this.#failure
       await this.#make()
       try {
-        return new Lent(this.hash, await ask('GET', `/templates/${this.hash}/tests`))
+        return await copy()
       } catch (error) {
         // Somebody else was at it and has failed: here it fails too, and says why.
         if (error.status !== 404 && error.status !== 410) throw error
@@ -296,22 +307,20 @@ class Template {
 
   async #noted(note) {
     if (existsSync(note)) return new Database(JSON.parse(readFileSync(note)).database.config)
-    for (;;) {
-      await this.#make()
-      try {
-        const answer = await ask('GET', `/templates/${this.hash}/tests`)
-        writeFileSync(note, JSON.stringify(answer), { mode: 0o600 })
-        return new Database(answer.database.config)
-      } catch (error) {
-        if (error.status !== 404 && error.status !== 410) throw error
-      }
-    }
+    const answer = await this.#copy()
+    writeFileSync(note, JSON.stringify(answer), { mode: 0o600 })
+    return new Database(answer.database.config)
   }
 }
 
 /** What databases are copies of. It is filled when the first of them is asked for. */
 export function template(options = {}) {
   return new Template(options)
+}
+
+/** What the project's seed has put into its database, `seed` in testbed.yaml: there is nothing to fill. */
+export function seed() {
+  return new Template({ seed: true })
 }
 
 /** The global set-up: a pool, and a folder in which workers note which database is theirs. */

@@ -11,7 +11,7 @@ use crate::console;
 use crate::failure::{Advise, usage};
 use crate::init::merge::{self, ASKED, Merged};
 use crate::init::project::Project;
-use crate::init::{Findings, Found, Place, Port, ignored, look, write};
+use crate::init::{Findings, Found, Place, Port, ignored, look, migrations, write};
 use crate::manifest::builtin::With;
 use crate::progress::Progress;
 use crate::settings::find;
@@ -29,6 +29,7 @@ pub(super) fn init(args: &Init, global: &Global) -> anyhow::Result<()> {
         findings.found.push(asked(&With::parse(text)?));
     }
     findings.add(look::look(&project));
+    let migrations = migrations::find(&project);
     let unread = project.into_notes();
     let Merged { found, aside } = merge::merge(std::mem::take(&mut findings.found));
     findings.left.extend(aside);
@@ -39,7 +40,7 @@ pub(super) fn init(args: &Init, global: &Global) -> anyhow::Result<()> {
     tell(&found, &findings, &unread, &progress);
     let target = target(args);
     let next = format!("testbed run {}-- your test command", settings_of(target.as_deref()));
-    let text = write::write(&found, &next);
+    let text = write::write(&found, migrations.as_ref(), &next);
     match target {
         None => console::print(&text),
         Some(path) => {

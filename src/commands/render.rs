@@ -22,13 +22,20 @@ pub(super) fn render(args: Render, global: &Global) -> anyhow::Result<()> {
         }
         return console::print(&template(&args.source)?);
     }
-    let plan = Plan::make(&args.source)?;
+    let plan = Plan::make(&args.source, true)?;
     plan.refused.check()?;
     if let Some(namespace) = global.choice().namespace {
         check_namespace(&plan.objects, &namespace, &plan.allowed)?;
     }
     let progress = global.progress();
     plan.warnings.iter().chain(&plan.warnings_in_cluster).for_each(|warning| progress.warn(warning));
+    for (name, asked) in &plan.asked {
+        if let Some(command) = asked.seed.iter().find_map(|seed| seed.commands().next()) {
+            progress.warn(&format!(
+                "{name}: the seed's command `{command}` is in no object: testbed up and run call it once the databases are ready"
+            ));
+        }
+    }
     console::print(&match args.output {
         Format::Yaml => documents(&plan.objects)?,
         Format::Json => json(&plan.objects)?,
@@ -45,10 +52,10 @@ fn template(source: &Source) -> anyhow::Result<String> {
     let (run_id, password) = (RunId::generate(), plan::password());
     let withs = plan::withs(source)?;
     let text = |with: &With| {
-        let setup = Setup::read(with, &params, &source.places)?;
+        let setup = Setup::read(with, &params, &source.places)?.in_cluster(with, &source.places)?;
         if !setup.objects(with, &run_id).is_empty() {
             return Err(usage(format!("--template: {} has set-up scripts, which may look like templates themselves", with.name)))
-                .hint("leave out init, and put a ConfigMap of your own into the manifest; or print the manifest without --template");
+                .hint("leave out init and seed, and put a ConfigMap of your own into the manifest; or print the manifest without --template");
         }
         if builtin::wants_tls(with, &params)? {
             return Err(usage(format!(

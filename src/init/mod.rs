@@ -2,7 +2,7 @@
 //!
 //! Each source has a file of its own that makes [`Found`]s of a text: [`compose`], [`workflow`], [`gitlab`],
 //! [`config`], and the settings of programs ([`settings`]). [`look`](mod@look) asks them all, [`merge`] makes
-//! one of those that mean the same database, and [`write`](mod@write) writes the `testbed.yaml`. All of it is
+//! one of those that mean the same database, [`migrations`] tells how its schema would be put in once, and [`write`](mod@write) writes the `testbed.yaml`. All of it is
 //! pure but for [`project`], which reads the files and nothing outside the project, and [`ignored`], which reads the
 //! repository's `.gitignore` files. No password of the project
 //! gets any further than the question whether there is one.
@@ -17,6 +17,7 @@ pub mod gitlab;
 pub mod ignored;
 pub mod look;
 pub mod merge;
+pub mod migrations;
 pub mod project;
 pub mod service;
 pub mod settings;

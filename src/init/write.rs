@@ -1,5 +1,6 @@
 //! The text of a new `testbed.yaml`.
 
+use super::migrations::Migrations;
 use super::{Found, Port, one_line};
 use crate::database::Engine;
 use crate::yaml;
@@ -22,10 +23,24 @@ const REST: &str = "
 ";
 
 /// The file's text, with the command that is to be typed next. It says nothing that the sources keep secret.
-pub fn write(found: &[Found], next: &str) -> String {
+pub fn write(found: &[Found], migrations: Option<&Migrations>, next: &str) -> String {
     let databases: Vec<String> = found.iter().map(database).collect();
     let passwords = if found.iter().any(|found| found.has_password) { PASSWORDS } else { "" };
-    format!("{HEAD}{}{passwords}{REST}\n# Next: {next}\n", databases.join(""))
+    // SQLite is in memory, where nothing is kept.
+    let is_server = found.iter().any(|found| found.engine != Engine::Sqlite);
+    let seed = migrations.filter(|_| is_server).map(seed).unwrap_or_default();
+    format!("{HEAD}{}{seed}{passwords}{REST}\n# Next: {next}\n", databases.join(""))
+}
+
+/// A proposal, which nobody is made to take: the command may need more than the database.
+fn seed(Migrations { file, run, inputs }: &Migrations) -> String {
+    let inputs = inputs.join(", ");
+    format!(
+        "
+# The migrations of {file} can be put in once, and are there from the next run on (`testbed seed --help`); below the database:
+#     seed: {{run: {run}, inputs: [{inputs}]}}
+"
+    )
 }
 
 fn database(found: &Found) -> String {
@@ -116,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_yaml_does_not_print_is_escaped() {
-        let text = write(&[found("a\u{7f}\u{85}\u{2028}\u{feff}")], "testbed run");
+        let text = write(&[found("a\u{7f}\u{85}\u{2028}\u{feff}")], None, "testbed run");
         let settings = read::read("testbed.yaml", &text, std::path::Path::new(""), &Cli::command()).unwrap();
         assert_eq!(settings.database_params[1], "db.user=a\u{7f}\u{85}\u{2028}\u{feff}");
     }
@@ -124,7 +139,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_as_it_was_meant(user in any::<String>().prop_filter("a name", |user| !user.is_empty())) {
-            let text = write(&[found(&user)], "testbed run");
+            let text = write(&[found(&user)], None, "testbed run");
             let settings = read::read("testbed.yaml", &text, std::path::Path::new(""), &Cli::command()).unwrap();
             prop_assert_eq!(settings.with, ["postgres:17=db"]);
             prop_assert_eq!(settings.database_params, ["db.image=postgis/postgis:17".to_owned(), format!("db.user={user}")]);

@@ -13,7 +13,7 @@ use crate::run_id::{RunId, is_dns_label};
 use crate::words;
 
 /// The parameters that the built-in templates take.
-pub const PARAMS: [&str; 25] = [
+pub const PARAMS: [&str; 26] = [
     "image",
     "port",
     "user",
@@ -25,6 +25,7 @@ pub const PARAMS: [&str; 25] = [
     "init",
     "seed",
     "from",
+    "scram-iterations",
     "cpu",
     "cpu-limit",
     "memory",

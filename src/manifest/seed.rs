@@ -196,6 +196,42 @@ impl Seed {
         self.steps.iter().filter(|step| step.globs.is_none()).filter_map(|step| step.run.as_deref())
     }
 
+    /// The files that go in before any command: all that the set-up of a cluster's image can put in.
+    ///
+    /// # Errors
+    /// Files after a command.
+    pub fn files_first(&self) -> anyhow::Result<impl Iterator<Item = &SeedFile>> {
+        let command = self.steps.iter().position(|step| step.run.is_some()).unwrap_or(self.steps.len());
+        let later = self.steps.iter().enumerate().skip(command + 1);
+        if let Some((index, file)) =
+            later.filter_map(|(index, step)| Some((index, step.files.first()?))).next()
+        {
+            return Err(anyhow!(
+                "step {} of the seed has files ({}) after the command of step {}: in a cluster all files go in before the first command",
+                index + 1,
+                file.name,
+                command + 1
+            ))
+            .hint(format!(
+                "put that step first, or call the client in its place: {{run: 'psql -v ON_ERROR_STOP=1 -f {0}'}}, or mariadb < {0}",
+                file.name
+            ));
+        }
+        Ok(self.steps.iter().take(command + 1).flat_map(|step| &step.files))
+    }
+
+    /// The commands, in their order.
+    pub fn commands(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter_map(|step| step.run.as_deref())
+    }
+
+    /// Tells its commands, and what they read, from others, wherever the project is; `None` where it has none.
+    pub fn work(&self) -> Option<String> {
+        let step = |step: &Step| format!("{:?} {:?}", step.run, step.inputs);
+        let steps: Vec<String> = self.steps.iter().filter(|step| step.run.is_some()).map(step).collect();
+        (!steps.is_empty()).then(|| Part::of("", steps.join("\n").as_bytes()).value)
+    }
+
     /// Tells this seed from others.
     pub fn id(&self) -> String {
         let parts: Vec<Part> = (0..self.steps.len()).flat_map(|index| self.parts(index)).collect();

@@ -3,7 +3,7 @@
 //! named; what is made of them goes the way of a manifest's own scripts, through the folder that the images
 //! look into.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,6 +43,8 @@ pub struct Asked {
     pub port: Option<u16>,
     /// The user's own names of its set-up scripts, by the names that they have in the container.
     pub scripts: BTreeMap<String, String>,
+    /// Those of them, by the names in the container, that are a seed's files.
+    pub of_seed: BTreeSet<String>,
     /// The extensions of all of its databases.
     pub extensions: Vec<String>,
     /// What is put in once.
@@ -52,6 +54,8 @@ pub struct Asked {
     pub parts: Vec<Part>,
     /// The snapshot that it starts with.
     pub from: Option<String>,
+    /// How often a password is hashed at each login.
+    pub scram_iterations: Option<u32>,
 }
 
 /// A further database of a server.
@@ -72,7 +76,10 @@ pub struct Setup {
     extensions: Vec<String>,
     scripts: Vec<Script>,
     seed: Option<Seed>,
+    /// What tells the commands of the seed from others, where testbed calls them once the server is there.
+    work: Option<String>,
     from: Option<String>,
+    scram_iterations: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -82,6 +89,7 @@ struct Script {
     /// As the image sees it: numbered, so that its own order is the user's.
     name: String,
     bytes: Vec<u8>,
+    is_of_seed: bool,
 }
 
 /// What a template knows of it.
@@ -96,6 +104,8 @@ pub(super) struct Shown<'a> {
     databases: Option<String>,
     /// The ConfigMaps with the user's scripts.
     maps: Vec<String>,
+    /// What tells the commands of its seed from others.
+    seed: Option<&'a str>,
 }
 
 impl Setup {
@@ -138,13 +148,57 @@ impl Setup {
             extensions: value(given("extensions"), names)?.unwrap_or_default(),
             scripts: value(given("init"), |text| scripts(&words(text)?))?.unwrap_or_default(),
             seed: value(given("seed"), |text| Seed::read(text, with.engine))?,
+            work: None,
             from: value(given("from"), snapshot)?,
+            scram_iterations: value(given("scram-iterations"), scram_iterations)?
+                .filter(|_| with.engine == Engine::Postgres),
         };
+        // For all databases it is about those of PostgreSQL.
+        if let Some((named, _)) = given("scram-iterations")
+            && with.engine != Engine::Postgres
+            && !params.contains_key("scram-iterations")
+        {
+            bail!("{named}: it is about the logins of PostgreSQL, and this is {}", with.engine);
+        }
         let user = given("user")
             .map_or(if with.engine == Engine::Postgres { "postgres" } else { "root" }, |(_, user)| user);
         let database = given("database").map_or("test", |(_, name)| name);
         setup.check(with.engine, database, user).with_context(called)?;
         Ok(setup)
+    }
+
+    /// The same for a cluster, where nothing is kept: the seed's files are further set-up scripts, which run after the
+    /// others, and its commands are told apart.
+    ///
+    /// # Errors
+    /// A usage error about files that cannot go this way.
+    pub fn in_cluster(mut self, with: &With, places: &Places) -> anyhow::Result<Self> {
+        let Some(seed) = self.seed.take() else { return Ok(self) };
+        let called = || places.get(&with.name).cloned().unwrap_or_else(|| format!("--with {}", with.name));
+        let of_seed = seed.files_first().with_context(called).exit(Exit::Usage)?.map(|file| file.bytes.len());
+        let size = self.scripts.iter().map(|script| script.bytes.len()).chain(of_seed).sum::<usize>();
+        if size > MOST {
+            return Err(usage(format!(
+                "{}: the files of its seed have, with the set-up scripts, {} MiB, and {} MiB in all go into a database of a cluster",
+                called(),
+                size.div_ceil(1 << 20),
+                MOST >> 20
+            )))
+            .hint("pack them (gzip schema.sql), or load them by the seed's run");
+        }
+        for file in seed.files_first().with_context(called).exit(Exit::Usage)? {
+            let name = numbered(self.scripts.len(), Path::new(&file.name));
+            let name = name.with_context(called).exit(Exit::Usage)?;
+            self.scripts.push(Script {
+                path: file.name.clone(),
+                name,
+                bytes: file.bytes.clone(),
+                is_of_seed: true,
+            });
+        }
+        self.work = seed.work();
+        self.seed = Some(seed);
+        Ok(self)
     }
 
     /// What only all parameters together tell.
@@ -207,9 +261,16 @@ impl Setup {
             parts: self.parts(with, params),
             port: self.port,
             scripts: scripts.chain([own]).collect(),
+            of_seed: self
+                .scripts
+                .iter()
+                .filter(|script| script.is_of_seed)
+                .map(|script| script.name.clone())
+                .collect(),
             extensions: self.extensions.iter().chain(of_others).cloned().collect(),
             seed: self.seed.clone(),
             from: self.from.clone(),
+            scram_iterations: self.scram_iterations,
         }
     }
 
@@ -239,6 +300,7 @@ impl Setup {
             sql: self.sql(with.engine, user, password),
             databases: (!databases.is_empty()).then(|| Value::from(databases).to_string()),
             maps: (0..self.maps().len()).map(|index| map_name(with, run_id, index)).collect(),
+            seed: self.work.as_deref(),
         }
     }
 
@@ -368,6 +430,7 @@ pub fn check(param: &str, value: &str) -> anyhow::Result<()> {
         "args" | "init" => words(value).map(drop),
         "seed" => Written::parse(value).map(drop),
         "from" => snapshot(value).map(drop),
+        "scram-iterations" => scram_iterations(value).map(drop),
         "databases" => databases(value).map(drop),
         "users" | "extensions" => names(value).map(drop),
         _ => Ok(()),
@@ -391,6 +454,13 @@ pub fn snapshot(name: &str) -> anyhow::Result<String> {
     bail!(
         "{name:?} is no name for a snapshot: use letters, digits, '.', '_' and '-', a letter or digit first, 64 at most"
     )
+}
+
+fn scram_iterations(text: &str) -> anyhow::Result<u32> {
+    match text.trim().parse() {
+        Ok(number @ 1..=1_000_000) => Ok(number),
+        _ => bail!("{text:?} is no number of iterations: 1 to 1000000; PostgreSQL's own is 4096"),
+    }
 }
 
 pub fn port(text: &str) -> anyhow::Result<u16> {
@@ -490,24 +560,30 @@ fn scripts(paths: &[String]) -> anyhow::Result<Vec<Script>> {
         }
         found.extend(inner);
     }
-    if found.len() > MOST_FILES {
-        bail!("these are {} set-up scripts, and at most {MOST_FILES} are taken", found.len());
-    }
     let mut left = MOST;
     let script = |(index, path): (usize, PathBuf)| {
         let bytes = reading::bytes(&path, left)
             .with_context(|| format!("reading the set-up script {}", path.display()))
             .hint(format!("the scripts of a database may have {} MiB in all", MOST >> 20))?;
         left -= bytes.len();
-        let own = path.file_name().unwrap_or_default().to_string_lossy();
-        let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
-        let name = format!("{:03}-{}", index + 1, own.chars().map(plain).collect::<String>());
-        if name.len() > LONGEST {
-            return Err(usage(format!("{}: its name is too long for a set-up script", path.display())));
-        }
-        Ok(Script { path: path.display().to_string(), name, bytes })
+        let name = numbered(index, &path)?;
+        Ok(Script { path: path.display().to_string(), name, bytes, is_of_seed: false })
     };
     found.into_iter().enumerate().map(script).collect()
+}
+
+/// The name of a script for the image, which runs them in the order of their names.
+fn numbered(index: usize, path: &Path) -> anyhow::Result<String> {
+    if index >= MOST_FILES {
+        bail!("these are more than {MOST_FILES} set-up scripts, the files of a seed in a cluster included");
+    }
+    let own = path.file_name().unwrap_or_default().to_string_lossy();
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    let name = format!("{:03}-{}", index + 1, own.chars().map(plain).collect::<String>());
+    if name.len() > LONGEST {
+        bail!("{}: its name is too long for a set-up script", path.display());
+    }
+    Ok(name)
 }
 
 /// Of a key in a ConfigMap.

@@ -5,7 +5,7 @@
 //! where one of them has given it back unchanged. A test that comes late finds its database gone, and not
 //! somebody else's in its place.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -18,6 +18,9 @@ const AGAIN: Duration = Duration::from_millis(200);
 const UNUSED: Duration = Duration::from_secs(1);
 /// The same for one that nobody has logged in to yet.
 const NEVER_USED: Duration = Duration::from_mins(5);
+/// The same for one that a test has given back unchanged: nobody knows whether the next one has been logged in between
+/// two looks.
+const USED_BEFORE: Duration = Duration::from_secs(30);
 /// How often it is looked which databases are used.
 const LOOKS: Duration = Duration::from_millis(500);
 /// After a copy that has failed nobody tries the next one for so long, unless somebody asks for it.
@@ -45,6 +48,8 @@ pub(super) type Id = u32;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
     Unknown,
+    /// The template of the seed is asked for, and the database has none.
+    Unseeded,
     Discarded,
     /// Somebody has made the template, or is about to.
     Locked,
@@ -89,6 +94,8 @@ pub(super) enum Removed {
     Gone,
     /// Somebody is logged in.
     Busy,
+    /// The server could not be asked.
+    Unasked,
     /// It stays, for a reason that time does not mend.
     Stuck,
 }
@@ -118,6 +125,8 @@ struct Template {
     /// How many copies it may have for their size.
     most: usize,
     ready: VecDeque<Id>,
+    /// Those that a test has given back unchanged.
+    again: BTreeSet<Id>,
     handed: BTreeMap<Id, Handed>,
     /// How many copies are being made.
     making: usize,
@@ -128,7 +137,15 @@ struct Template {
 #[derive(Debug, Clone, Copy)]
 struct Handed {
     at: Instant,
+    /// Whether its test is known to have been logged in.
+    was_used: bool,
     unused_since: Option<Instant>,
+}
+
+impl Handed {
+    fn to_a_test(at: Instant) -> Self {
+        Self { at, was_used: false, unused_since: None }
+    }
 }
 
 #[derive(Debug)]
@@ -198,6 +215,7 @@ impl Core {
             stage: Stage::Initialising,
             most: self.limits.most,
             ready: VecDeque::new(),
+            again: BTreeSet::new(),
             handed: BTreeMap::new(),
             making: 0,
             waiting: VecDeque::new(),
@@ -330,7 +348,7 @@ impl Core {
         if template.waiting.is_empty()
             && let Some(id) = template.ready.pop_front()
         {
-            template.handed.insert(id, Handed { at: now, unused_since: None });
+            template.handed.insert(id, Handed::to_a_test(now));
             return Got::Now(id);
         }
         let (sender, receiver) = oneshot::channel();
@@ -345,6 +363,7 @@ impl Core {
         match template.handed.remove(&id) {
             Some(_) => {
                 template.ready.push_front(id);
+                template.again.insert(id);
                 template.hand_out(now);
                 Ok(())
             }
@@ -356,8 +375,10 @@ impl Core {
     /// Takes back what a test has changed: another one is made in its place.
     pub(super) fn recreate(&mut self, hash: &str, id: Id, now: Instant) -> Result<(), Refusal> {
         let is_known = id < self.next;
-        match self.finalized_template(hash)?.handed.remove(&id) {
+        let template = self.finalized_template(hash)?;
+        match template.handed.remove(&id) {
             Some(_) => {
+                template.again.remove(&id);
                 self.doom(self.name(id), now);
                 Ok(())
             }
@@ -467,6 +488,15 @@ impl Core {
         self.doom(self.name(id), now);
     }
 
+    /// Nobody who waits is to wait any longer.
+    pub(super) fn refuse_waiting(&mut self, refusal: &Refusal) {
+        let finalized = |template: &&mut Template| template.stage == Stage::Finalized;
+        self.templates
+            .values_mut()
+            .filter(finalized)
+            .for_each(|template| answer_all(template.waiting.drain(..), refusal));
+    }
+
     fn next_removal(&mut self, now: Instant) -> Option<Work> {
         let at = self.doomed.iter().position(|doomed| doomed.due <= now)?;
         let doomed = self.doomed.remove(at)?;
@@ -487,7 +517,7 @@ impl Core {
         match (outcome, doomed.of) {
             (Removed::Gone, _) => {}
             (Removed::Stuck, _) => self.stuck += 1,
-            (Removed::Busy, Some((hash, id, handed))) => {
+            (Removed::Busy | Removed::Unasked, Some((hash, id, handed))) => {
                 let handed = Handed { unused_since: None, ..handed };
                 match self.finalized_template(&hash) {
                     Ok(template) => drop(template.handed.insert(id, handed)),
@@ -496,7 +526,7 @@ impl Core {
             }
             // Prepared transactions, replication slots and subscriptions hold it until the server goes.
             (Removed::Busy, None) if doomed.forced + LOGGING_OUT <= now => self.stuck += 1,
-            (Removed::Busy, None) => {
+            (Removed::Busy | Removed::Unasked, None) => {
                 self.doomed.push_back(Doomed { of: None, due: now + AGAIN, ..doomed });
             }
         }
@@ -537,11 +567,18 @@ impl Core {
         for (hash, template) in &mut self.templates {
             for (id, handed) in &mut template.handed {
                 if used.contains(id) {
-                    handed.unused_since = None;
+                    (handed.was_used, handed.unused_since) = (true, None);
                     continue;
                 }
+                // Of one that was given back unchanged it may have been the test before; and a server that comes
+                // back after a crash knows of nobody.
+                handed.was_used |= ever.contains(id) && !template.again.contains(id);
                 let since = *handed.unused_since.get_or_insert(now);
-                let most = if ever.contains(id) { UNUSED } else { NEVER_USED };
+                let most = match (handed.was_used, template.again.contains(id)) {
+                    (true, _) => UNUSED,
+                    (false, true) => USED_BEFORE,
+                    (false, false) => NEVER_USED,
+                };
                 if now.duration_since(since) >= most {
                     over.push((handed.at, hash.clone(), *id));
                 }
@@ -551,6 +588,7 @@ impl Core {
         for (_, hash, id) in over.into_iter().take(self.limits.ready.max(8)) {
             let Some(template) = self.templates.get_mut(&hash) else { continue };
             let Some(handed) = template.handed.remove(&id) else { continue };
+            template.again.remove(&id);
             let of = Some((hash, id, handed));
             self.doomed.push_back(Doomed { name: self.name(id), of, forced: now, due: now });
         }
@@ -600,7 +638,7 @@ impl Template {
             };
             // Who has gone has got nothing.
             match waiting.send(Ok(id)) {
-                Ok(()) => drop(self.handed.insert(id, Handed { at: now, unused_since: None })),
+                Ok(()) => drop(self.handed.insert(id, Handed::to_a_test(now))),
                 Err(_) => self.ready.push_front(id),
             }
         }
@@ -800,6 +838,62 @@ mod tests {
         let left: Vec<Id> = core.templates["a"].handed.keys().copied().collect();
         // The first is used, the second is again, and the last two nobody has logged in to yet.
         assert_eq!(left, [ids[0], ids[1], ids[4], ids[5]]);
+    }
+
+    #[test]
+    fn one_that_a_test_gave_back_unchanged_is_the_next_ones_until_that_has_used_it() {
+        let (mut core, clock) = (core(), Instant::now());
+        template(&mut core, "a");
+        let mut ids = Vec::new();
+        for _ in 0..6 {
+            settle(&mut core, clock);
+            ids.push(now(core.get("a", clock)));
+        }
+        core.unlock("a", ids[0], clock).unwrap();
+        assert_eq!(now(core.get("a", clock)), ids[0]);
+        let mut look = |seconds, used: &[Id]| {
+            let clock = clock + Duration::from_secs(seconds);
+            core.seen(used, &ids, clock);
+            core.templates["a"].handed.contains_key(&ids[0])
+        };
+        // Its test is slow to log in, and the server tells of the one before.
+        assert!(look(1, &[]) && look(3, &[]) && look(30, &[]));
+        assert!(look(31, &ids[..1]) && look(32, &[]));
+        assert!(!look(34, &[]));
+    }
+
+    #[test]
+    fn what_was_seen_in_use_is_remembered_where_the_server_forgets_it() {
+        let (mut core, clock) = (core(), Instant::now());
+        template(&mut core, "a");
+        let mut ids = Vec::new();
+        for _ in 0..6 {
+            settle(&mut core, clock);
+            ids.push(now(core.get("a", clock)));
+        }
+        core.seen(&ids, &ids, clock);
+        core.seen(&[], &[], clock + UNUSED);
+        core.seen(&[], &[], clock + UNUSED * 2);
+        assert!(core.templates["a"].handed.is_empty());
+    }
+
+    #[test]
+    fn a_removal_is_tried_until_the_server_can_be_asked() {
+        let (mut core, mut clock) = (core(), Instant::now());
+        template(&mut core, "a");
+        settle(&mut core, clock);
+        let id = now(core.get("a", clock));
+        core.recreate("a", id, clock).unwrap();
+        clock += LOGGING_OUT * 10;
+        for _ in 0..3 {
+            let removal = std::iter::from_fn(|| core.next_work(clock)).find_map(|work| match work {
+                Work::Remove { name, .. } => Some(name),
+                _ => None,
+            });
+            core.removed(&removal.unwrap(), Removed::Unasked, clock);
+            clock += AGAIN;
+        }
+        assert_eq!(core.stuck, 0);
     }
 
     #[test]

@@ -317,6 +317,11 @@ fn number(text: &str) -> Result<u32, Answer> {
 fn refused(what: &'static str) -> impl Fn(Refusal) -> Answer {
     move |refusal| match refusal {
         Refusal::Unknown => (StatusCode::NOT_FOUND, message(&format!("{what} not found"))),
+        Refusal::Unseeded => {
+            let told =
+                "the database that is copied has no seed: `seed` in testbed.yaml, or --seed, names one";
+            (StatusCode::NOT_FOUND, message(told))
+        }
         Refusal::Discarded => (StatusCode::GONE, message("template was just discarded")),
         Refusal::Locked => (StatusCode::LOCKED, message("template is already initialized")),
         Refusal::Failed(why) => (StatusCode::SERVICE_UNAVAILABLE, message(&why)),

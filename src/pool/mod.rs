@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{timeout, timeout_at};
@@ -27,7 +27,9 @@ use self::server::{Server, Session};
 use crate::database::Login;
 use crate::failure::{Advise, usage};
 use crate::output::{Connection, Environment, Model};
-use crate::registry::{Record, Source};
+use crate::process::Process;
+use crate::registry::{self, Record, Source};
+use crate::runtime::local::processes;
 
 /// What the names of all pools' databases begin with.
 const PREFIX: &str = "testbed_pool_";
@@ -50,6 +52,8 @@ const CLEARING_TABLES: Duration = Duration::from_mins(1);
 const ATTEMPTS: usize = 100;
 /// How soon a server that cannot be reached is called again.
 const AGAIN: Duration = Duration::from_millis(200);
+/// How long a server of this machine may take from its end until it listens again.
+const RESTARTING: Duration = Duration::from_secs(5);
 
 /// How many databases are kept ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +159,10 @@ pub async fn serve(
         let makers = std::thread::available_parallelism().map_or(1, NonZero::get).clamp(2, 4);
         tasks.spawn(Arc::clone(&pool).make(Some(first)));
         (1..makers).for_each(|_| drop(tasks.spawn(Arc::clone(&pool).make(None))));
+        // Copies of the others have servers of their own.
+        if let (Server::Postgres(_), Some(server)) = (&pool.server, noted(run, connection)) {
+            tasks.spawn(Arc::clone(&pool).watch(server.process));
+        }
         pools.push(pool);
     }
     if let Some(refused) = refused.filter(|_| pools.is_empty()) {
@@ -170,12 +178,25 @@ pub async fn serve(
     Ok(Some(Served { address, token, pools, tasks }))
 }
 
+/// Ends whoever is in a PostgreSQL server's own database, so that it can be copied: a session may not have noticed yet
+/// that its client has gone.
+///
+/// # Errors
+/// The server takes no login, or somebody does not leave.
+pub async fn leave_nobody(connection: &Connection) -> anyhow::Result<()> {
+    let server = postgres::Server { connection: connection.clone() };
+    server.session().await?.empty_own().await
+}
+
 /// Whether a seed of the project is in a database.
 fn is_seeded(run: &Record, connection: &Connection) -> bool {
-    let servers = run.local().map(|local| local.servers.as_slice()).unwrap_or_default();
-    let server = servers.iter().find(|server| Some(server.port) == connection.port);
     run.seeded.contains(&connection.name)
-        || server.and_then(|server| server.source.as_ref()).is_some_and(Source::is_seeded)
+        || noted(run, connection).and_then(|server| server.source.as_ref()).is_some_and(Source::is_seeded)
+}
+
+/// What is noted of a server of this machine.
+fn noted<'a>(run: &'a Record, connection: &Connection) -> Option<&'a registry::Server> {
+    run.local()?.servers.iter().find(|server| Some(server.port) == connection.port)
 }
 
 impl Served {
@@ -365,8 +386,26 @@ impl Pool {
                 let refusal = Refusal::Failed(format!("making a copy of the template: {error:#}"));
                 self.core().copied(hash, template, *id, Err(refusal), now);
             }
+            Work::Remove { name, .. } if !is_reached => self.core().removed(name, Removed::Unasked, now),
             Work::Remove { name, .. } => self.core().removed(name, Removed::Busy, now),
             Work::Look(_) => self.core().not_seen(now),
+        }
+    }
+
+    /// Tells whoever waits once the server has ended: on this machine it does not come back by itself.
+    async fn watch(self: Arc<Self>, process: Process) {
+        while !processes::gone(process, PATIENCE).await {
+            tokio::time::sleep(AGAIN).await;
+        }
+        let Connection { name, host, port, .. } = self.server.connection();
+        let address = (host.as_deref().unwrap_or_default(), port.unwrap_or_default());
+        let ended = Instant::now();
+        while let Err(error) = TcpStream::connect(address).await {
+            if ended.elapsed() >= RESTARTING {
+                let why = format!("{name} takes no logins any more: {error}; testbed logs {name} tells more");
+                self.core().refuse_waiting(&Refusal::Failed(why));
+            }
+            tokio::time::sleep(AGAIN).await;
         }
     }
 
@@ -505,7 +544,7 @@ impl Pool {
         let receiver = match got {
             Got::Now(id) => return Ok(id),
             Got::Never(Refusal::Unknown) if hash == SEED => {
-                return Err(self.no_seed.get().cloned().unwrap_or(Refusal::Unknown));
+                return Err(self.no_seed.get().cloned().unwrap_or(Refusal::Unseeded));
             }
             Got::Never(refusal) => return Err(refusal),
             Got::Later(receiver) => receiver,

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_postgres::config::SslMode;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::{Client, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -248,6 +248,11 @@ impl Session {
         Ok(())
     }
 
+    /// The same for the tests' own database.
+    pub(super) async fn empty_own(&self) -> anyhow::Result<()> {
+        self.empty(&self.database).await
+    }
+
     /// A copy of the tests' own database, in which nobody may be.
     pub(super) async fn copy_own(&self, name: &str) -> anyhow::Result<()> {
         let own = &self.database;
@@ -268,7 +273,7 @@ impl Session {
                 Ok(Ok(())) => break,
                 // It came between the two.
                 Ok(Err(error)) if error.code() == Some(&SqlState::OBJECT_IN_USE) => {}
-                Ok(Err(error)) => return Err(explain(&error)),
+                Ok(Err(error)) => return Err(self.failed(&error).await),
                 Err(_) => return Err(anyhow!("a copy of {template} was not made within a minute")),
             }
             anyhow::ensure!(Instant::now() < deadline, "somebody does not leave the database {template}");
@@ -278,6 +283,15 @@ impl Session {
             self.client.execute(COPY_RIGHTS, &[&template, &name]).await.map_err(|error| explain(&error))?;
         }
         Ok(())
+    }
+
+    /// What the server has said. Where it ends this session with that, the session is closed afterwards.
+    async fn failed(&self, error: &Error) -> anyhow::Error {
+        let severity = error.as_db_error().and_then(DbError::parsed_severity);
+        if severity.is_some_and(|severity| matches!(severity, Severity::Fatal | Severity::Panic)) {
+            let _ = timeout(PATIENCE, self.closed()).await;
+        }
+        explain(error)
     }
 
     pub(super) async fn remove(&self, name: &str, way: Way) -> anyhow::Result<Removed> {

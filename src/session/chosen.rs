@@ -12,6 +12,10 @@ pub(crate) enum Chosen {
 }
 
 impl Chosen {
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
     /// What was asked for. `KUBECONFIG` alone asks for no cluster: people have it set for all of their work.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use rustix::fs::Access;
 use super::plan::Plan;
 use super::work;
 use crate::cli::{Making, OfProject};
-use crate::database::Database;
+use crate::database::{Certificate, Database};
 use crate::environment::is_in_pod;
 use crate::failure::{Advise, Exit, usage};
 use crate::output::{self, ConnArg, Environment, Format, Model, Names, Renderer};
@@ -147,17 +147,30 @@ impl Config {
         Model::new(&plan.run_id, &plan.entries(address), &self.connargs, folder)
     }
 
-    /// The variables of a seed's command: of its database alone. Files that they name go into the folder.
-    pub(crate) fn for_a_seed(
+    /// A database that a seed is put into, at an address, and whether that was reached over TLS. What its certificate is
+    /// known by goes into the folder.
+    pub(crate) fn model_of_seed(
         &self,
         plan: &Plan,
         database: &Database,
-        port: u16,
-        folder: &Path,
-    ) -> anyhow::Result<Environment> {
-        let entry = output::Entry::Server(database, "127.0.0.1", port);
-        let model = Model::new(&plan.run_id, &[entry], &self.connargs, None);
-        work::variables(&model, &self.names.of(&model), None, Some(folder))
+        (host, port): (&str, u16),
+        over_tls: bool,
+        folder: Option<&Path>,
+    ) -> anyhow::Result<Model> {
+        let entry = output::Entry::Server(database, host, port);
+        let authority = folder.zip(database.tls.as_ref());
+        if let Some((folder, certificate)) = authority {
+            keep_authority(folder, &database.name, certificate)?;
+        }
+        let mut model =
+            Model::new(&plan.run_id, &[entry], &self.connargs, authority.map(|(folder, _)| folder));
+        model.note_tls([over_tls]);
+        Ok(model)
+    }
+
+    /// The variables of a seed's command: of its database alone. Files that they name go into the folder.
+    pub(crate) fn for_a_seed(&self, model: &Model, folder: &Path) -> anyhow::Result<Environment> {
+        work::variables(model, &self.names.of(model), None, Some(folder))
     }
 
     /// Notes for each seed how the variables of its command are made: it may read all of them.
@@ -180,8 +193,7 @@ impl Config {
             let Some(certificate) = database.tls.as_ref().filter(|_| is_current || !file.exists()) else {
                 continue;
             };
-            files::write_bytes(&output::keystore_file(&file), &certificate.keystore()?, 0o600)?;
-            files::write(&file, &certificate.authority, 0o600)?;
+            keep_authority(folder, &database.name, certificate)?;
         }
         self.has_authorities = true;
         Ok(())
@@ -218,6 +230,13 @@ impl Config {
         self.path().map_or(Ok(()), |path| files::write(path, text, self.mode))?;
         Ok(written)
     }
+}
+
+/// Writes what a server's certificate is known by.
+fn keep_authority(folder: &Path, name: &str, certificate: &Certificate) -> anyhow::Result<()> {
+    let file = output::ca_file(folder, name);
+    files::write_bytes(&output::keystore_file(&file), &certificate.keystore()?, 0o600)?;
+    files::write(&file, &certificate.authority, 0o600)
 }
 
 /// The hash of the file that is there, if there is one. It is removed and replaced, and so has to be testbed's.

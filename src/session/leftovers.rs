@@ -45,8 +45,12 @@ impl Leftovers {
     pub(crate) async fn tend<T>(&self, command: Option<u32>) -> T {
         let awaited: Vec<u32> = self.before.iter().copied().chain(command).collect();
         if let Ok(mut ended) = signal(SignalKind::child()) {
-            while ended.recv().await.is_some() {
+            // Some may have ended before anybody listened.
+            loop {
                 processes::forget_ended_but(&awaited);
+                if ended.recv().await.is_none() {
+                    break;
+                }
             }
         }
         std::future::pending().await

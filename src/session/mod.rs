@@ -234,7 +234,7 @@ impl<'a> Call<'a> {
     /// Refuses what the place does not take, and a run without a database.
     fn check_at(&self, place: &Chosen) -> anyhow::Result<()> {
         let Plan { discovery, warnings_in_cluster, .. } = &self.plan;
-        let is_in_cluster = matches!(place, Chosen::Cluster(_));
+        let is_in_cluster = place.is_cluster();
         if is_in_cluster {
             self.plan.check_in_cluster()?;
         }

@@ -25,6 +25,7 @@ use crate::output::Entry;
 use crate::reading::{self, MOST};
 use crate::redact::Redactor;
 use crate::run_id::{RunId, is_dns_label};
+use crate::runtime::seeding::SHELL;
 use crate::settings::find::NAMES;
 use crate::words::count;
 
@@ -54,11 +55,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Reads, renders, checks and stamps what the flags name.
+    /// Reads, renders, checks and stamps what the flags name, for a cluster or for this machine.
     ///
     /// # Errors
     /// A usage error with file, line, object or flag.
-    pub(crate) fn make(source: &Source) -> anyhow::Result<Self> {
+    pub(crate) fn make(source: &Source, is_in_cluster: bool) -> anyhow::Result<Self> {
         let run_id = source.run_id.as_deref().map_or_else(|| Ok(RunId::generate()), RunId::parse)?;
         let withs = withs(source)?;
         let mut params = params(&source.param)?;
@@ -98,6 +99,7 @@ impl Plan {
             }
             let password = password();
             let setup = Setup::read(with, &params, &source.places)?;
+            let setup = if is_in_cluster { setup.in_cluster(with, &source.places)? } else { setup };
             let signed = if builtin::wants_tls(with, &params)? {
                 let host = format!("{}-{run_id}", with.name);
                 Some(certificate(&mut authority, &host, &mut generated)?)
@@ -107,7 +109,9 @@ impl Plan {
             let rendered = builtin::render(with, &run_id, &params, &setup, &password, signed.as_ref())?;
             generated.push(password);
             let of_database = setup.asked(with, &params);
-            warnings.extend(of_database.seed.iter().flat_map(|seed| seed.unseen()).map(|command| {
+            // In a cluster each run has it made.
+            let kept = of_database.seed.iter().filter(|_| !is_in_cluster);
+            warnings.extend(kept.flat_map(|seed| seed.unseen()).map(|command| {
                 format!(
                     "{}: when what the seed's command `{command}` reads changes, the seed stays as it is: say what it \
                      reads, such as inputs: [migrations/**], or inputs: [] where that is nothing",
@@ -182,10 +186,10 @@ impl Plan {
             .hint("--allow-none, or allow-none: true in testbed.yaml, is for runs that have none"))
     }
 
-    /// Refuses what only this machine has.
+    /// Refuses what only this machine has, and a seed's command that cannot be called here.
     ///
     /// # Errors
-    /// A usage error that says what to do in the place of a seed.
+    /// A usage error that says what to do in its place.
     pub(crate) fn check_in_cluster(&self) -> anyhow::Result<()> {
         if let Some((name, _)) = self.asked.iter().find(|(_, asked)| asked.from.is_some()) {
             return Err(usage(format!(
@@ -193,11 +197,14 @@ impl Plan {
             )))
             .hint("leave out from, or make the run on this machine: --runtime local");
         }
-        match self.asked.iter().find(|(_, asked)| asked.seed.is_some()) {
-            None => self.refused.check(),
-            Some((name, _)) => Err(usage(format!("{name}: a seed is for servers of this machine, and not for a cluster")))
-                .hint("in a cluster name the files as set-up scripts, init, and call the command before the tests: testbed run -- sh -c 'alembic upgrade head && pytest'"),
+        let mut asked = self.asked.iter();
+        let has_command =
+            |asked: &Asked| asked.seed.as_ref().is_some_and(|seed| seed.commands().next().is_some());
+        if let Some((name, _)) = asked.find(|(_, asked)| has_command(asked) && !Path::new(SHELL).exists()) {
+            return Err(usage(format!("{name}: the seed's command needs {SHELL}, which is not here")))
+                .hint("it is called where testbed is, and testbed's own image has nothing else: take one with the project's tools, and copy /testbed into it");
         }
+        self.refused.check()
     }
 
     /// Finds the databases again, with what is known in `data` by now.

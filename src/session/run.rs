@@ -23,7 +23,7 @@ pub(crate) async fn run(mut args: Run, global: &Global, progress: &Progress) -> 
     }
     let recorder = archiving::open(&args.making.archiving)?;
     let mut config = Config::for_run(&args.making)?;
-    let plan = Plan::make(&args.making.source)?;
+    let plan = Plan::make(&args.making.source, place.is_cluster())?;
     config.check(&plan, progress)?;
     let model = config.model(&plan, |_, database| (&database.host, database.port));
     output::check_names(&model.names())?;

@@ -13,9 +13,10 @@ use crate::cli::{Global, Pooling, Run, Seed, SeedFormat};
 use crate::console;
 use crate::failure::{Advise, usage};
 use crate::progress::Progress;
-use crate::runtime::local::area::Area;
+use crate::runtime::local::area::{self, Area};
 use crate::runtime::local::plan::{self as local, Wishes};
 use crate::runtime::local::prepared::{self, Kept};
+use crate::runtime::local::room::{self, BY_REFERENCE};
 use crate::runtime::local::seeds;
 use crate::table::table;
 use crate::time::Time;
@@ -37,6 +38,10 @@ struct Row {
     took: Option<u64>,
     /// Why it was made, or will be.
     because: Vec<String>,
+    /// Whether the copies of runs share blocks with it.
+    is_copied_by_reference: bool,
+    /// Why they do not.
+    why_not: Option<String>,
 }
 
 /// Makes what is not there yet, or shows what there is.
@@ -45,8 +50,10 @@ struct Row {
 /// As for `testbed run`.
 pub(crate) async fn seed(args: Seed, global: &Global, progress: &Progress) -> anyhow::Result<u8> {
     if let Chosen::Cluster(_) = Chosen::of(global)? {
-        return Err(usage("seeds are kept on this machine, and a cluster is asked for"))
-            .hint("--runtime local");
+        return Err(usage(
+            "seeds are kept on this machine alone: in a cluster testbed up and run put a seed in, once in each run",
+        ))
+        .hint("--runtime local makes and shows those of this machine");
     }
     if args.show {
         return show(&args, global, progress).await.map(|()| 0);
@@ -62,7 +69,7 @@ pub(crate) async fn seed(args: Seed, global: &Global, progress: &Progress) -> an
 }
 
 async fn show(args: &Seed, global: &Global, progress: &Progress) -> anyhow::Result<()> {
-    let mut plan = Plan::make(&args.making.source)?;
+    let mut plan = Plan::make(&args.making.source, false)?;
     let mut config = Config::for_run(&args.making)?;
     config.check(&plan, progress)?;
     config.tell_seeds(&mut plan);
@@ -70,10 +77,15 @@ async fn show(args: &Seed, global: &Global, progress: &Progress) -> anyhow::Resu
     let project = which::project(global)?;
     let wishes = Wishes { params: &plan.params, asked: &plan.asked, project: &project };
     let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area).await?;
+    let memory = if servers.is_in_memory() { area::memory().ok() } else { None };
+    let why_not = room::why_not_shared(&area.cache, memory.unwrap_or(&area.data))?;
     let mut rows = Vec::new();
+    // What a run copies: the last steps.
+    let mut each = 0;
     for planned in &servers.servers {
         let steps = seeds::look(planned, &area.cache, &project);
         let count = steps.len();
+        each += steps.last().and_then(|step| step.kept.as_ref()).map_or(0, |kept| kept.own);
         rows.extend(steps.into_iter().enumerate().map(|(index, step)| Row {
             database: planned.database.name.clone(),
             step: index + 1,
@@ -84,6 +96,8 @@ async fn show(args: &Seed, global: &Global, progress: &Progress) -> anyhow::Resu
             used: step.kept.as_ref().map(|kept| kept.used),
             took: step.kept.as_ref().map(|kept| kept.sealed.took),
             because: step.because,
+            is_copied_by_reference: why_not.is_none(),
+            why_not: why_not.clone(),
         }));
     }
     if args.print == SeedFormat::Json {
@@ -93,6 +107,15 @@ async fn show(args: &Seed, global: &Global, progress: &Progress) -> anyhow::Resu
         progress.say("none of these databases has a seed");
     }
     console::show(&columns(&rows))?;
+    if each > 0 {
+        progress.say(&match &why_not {
+            None => format!("copied {BY_REFERENCE}"),
+            Some(why) => format!(
+                "copied byte by byte, {} for a run that finds no copy ready: {why}",
+                words::size(each)
+            ),
+        });
+    }
     let all = prepared::kept(&area.cache);
     let size = all.iter().map(|Kept { size, .. }| size).sum();
     progress.say(&format!(

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::chosen::Chosen;
 use super::config::Config;
@@ -47,11 +47,11 @@ pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> an
     let _turn = if is_named || args.forward {
         None
     } else {
-        let turn = turn(&project, args.making.timeout, progress).await?;
+        let turn = turn(&project, &mut args.making.timeout, progress).await?;
         args.making.source.run_id = which::to_go_on_with(&project, &place).await?;
         turn
     };
-    let plan = Plan::make(&args.making.source)?;
+    let plan = Plan::make(&args.making.source, place.is_cluster())?;
     config.check(&plan, progress)?;
     config.warn_of_readers(progress);
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
@@ -66,16 +66,19 @@ pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> an
 }
 
 /// Waits until no other `up` makes a run of this project, which this one would go on with; `None` where nothing
-/// can be noted.
-async fn turn(project: &Path, within: Duration, progress: &Progress) -> anyhow::Result<Option<Turn>> {
+/// can be noted. What it has waited is taken off the time that all of it may take.
+async fn turn(project: &Path, time: &mut Duration, progress: &Progress) -> anyhow::Result<Option<Turn>> {
+    let within = *time;
     // What keeps it from being opened is told by whoever needs it.
     let Ok(registry) = Registry::open(within) else { return Ok(None) };
     if let Some(turn) = registry.turn(project, Duration::ZERO)? {
         return Ok(Some(turn));
     }
     progress.say("another testbed up is at work in this folder: waiting for it");
-    let own = project.to_owned();
+    let (own, began) = (project.to_owned(), Instant::now());
     let turn = background::run(move || registry.turn(&own, within)).await??;
+    // Whole seconds, in which it is told.
+    *time = within.min(Duration::from_secs(within.saturating_sub(began.elapsed()).as_secs() + 1));
     turn.map(Some).ok_or_else(|| {
         let within = humantime::format_duration(within);
         anyhow!("another testbed up has been at work in {} for {within}", project.display())

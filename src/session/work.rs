@@ -16,7 +16,7 @@ use crate::pool::{self, Served};
 use crate::progress::Progress;
 use crate::recorder::Event;
 use crate::recorder::event::Failure;
-use crate::registry::{Claim, Phase};
+use crate::registry::{Claim, Exec, Phase};
 use crate::time::Time;
 
 pub(crate) struct Worked {
@@ -27,6 +27,8 @@ pub(crate) struct Worked {
     /// Whether testbed was asked to end meanwhile, and passed that on.
     was_asked_to_end: bool,
     leftovers: Leftovers,
+    /// On a run that stays.
+    exec: Option<Exec>,
 }
 
 impl Worked {
@@ -51,7 +53,7 @@ pub(crate) async fn work<B: Backend>(
     let command = record::Command { program: program.display().to_string(), ..record::Command::default() };
     let Session { call, claim, recording, .. } = session;
     let leftovers = Leftovers::of_next_command(&claim.record);
-    let mut worked = Worked { outcome: Ok(0), command, was_asked_to_end: false, leftovers };
+    let mut worked = Worked { outcome: Ok(0), command, was_asked_to_end: false, leftovers, exec: None };
     let work = async {
         tokio::select! {
             outcome = work_on(args, call, backend.model(up), claim, signals, &mut worked) => outcome,
@@ -61,6 +63,7 @@ pub(crate) async fn work<B: Backend>(
     worked.outcome = bug::caught(work).await;
     worked.leftovers.end(worked.outcome.is_ok(), call.progress).await;
     claim.record.command = None;
+    worked.exec.take().into_iter().for_each(Exec::forget);
     worked
 }
 
@@ -103,6 +106,9 @@ async fn work_on(
         error = signals.interrupted() => return Err(error),
     };
     served.iter().for_each(|served| served.tell(&mut environment));
+    // Whoever comes next finds the command also where this process is killed before it has noted it.
+    let folder = claim.folder().filter(|_| claim.record.phase == Phase::Up);
+    worked.exec = folder.and_then(Exec::note);
     let mut running = match attend::start(&args.command, &environment, &claim.record.run_id) {
         Ok(running) => running,
         Err(cannot) => return Ok(cannot.report(&args.command[0])),

@@ -14,7 +14,7 @@ pub(super) struct Parameter {
     written: (&'static str, &'static str),
 }
 
-const PARAMETERS: [Parameter; 27] = [
+const PARAMETERS: [Parameter; 28] = [
     parameter(&["use", "tag", "version"], "--with postgres:17", "use: postgres:17"),
     Parameter { words: &["name"], typed: "--with postgres=orders", written: ("orders", "use: postgres") },
     parameter(&["port", "ports", "publish"], "--with postgres@5433", "port: 5433"),
@@ -28,6 +28,7 @@ const PARAMETERS: [Parameter; 27] = [
     parameter(&["init", "schema", "sql", "script", "scripts"], "--param init=schema.sql", "init: schema.sql"),
     parameter(&["seed", "seeds", "fixtures"], "--seed schema.sql", "seed: {files: schema.sql}"),
     parameter(&["from", "snapshot"], "--from loaded", "from: loaded"),
+    parameter(&["scram-iterations"], "--param scram-iterations=1", "scram-iterations: 1"),
     parameter(&["extensions", "extension"], "--param extensions=hstore", "extensions: hstore"),
     parameter(&["tls", "ssl"], "--param tls=true", "tls: true"),
     parameter(

@@ -401,3 +401,22 @@ fn quiet_keeps_to_what_is_wrong() {
     assert!(quiet.stderr.contains("warning: docker-compose.yml:2: not valid YAML"), "{}", quiet.transcript());
     assert_eq!(quiet.stderr.lines().count(), 1, "{}", quiet.transcript());
 }
+
+/// What the examples have is what is proposed to projects like them, beside a database that somebody asks for.
+#[test]
+fn migrations_are_proposed_as_a_seed() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for name in ["alembic", "knex"] {
+        let folder = Folder::new();
+        copy(&examples.join(name), folder.path());
+        let text = std::fs::read_to_string(folder.path().join("testbed.yaml")).unwrap();
+        std::fs::remove_file(folder.path().join("testbed.yaml")).unwrap();
+        let right: Value = serde_yaml::from_str(&text).unwrap();
+        let shown = folder.call(&["init", "--print", "--with", "postgres"]).ok().stdout;
+        let line = shown.lines().find_map(|line| line.strip_prefix("#     seed: ")).expect(&shown);
+        let proposed: Value = serde_yaml::from_str(line).unwrap();
+        assert_eq!(proposed, right["databases"]["postgres"]["seed"], "{name}");
+        let sqlite = folder.call(&["init", "--print", "--with", "sqlite"]).ok().stdout;
+        assert!(!sqlite.contains("seed"), "{sqlite}");
+    }
+}

@@ -536,3 +536,40 @@ fn what_no_config_map_takes_is_refused() {
     let args = ["--with", "postgres=orders", "--param", "init=a.sql b.sql c.sql"];
     assert_eq!(objects(&folder, &args, "ConfigMap").len(), 3);
 }
+
+#[test]
+fn a_seeds_files_come_after_the_set_up_scripts() {
+    let folder = Folder::new();
+    folder.file("z.sql", "CREATE TABLE a (n int);\n");
+    folder.file("a.sql", "INSERT INTO a VALUES (1);\n");
+    for (engine, seed, is_noted) in [
+        ("postgres", "a.sql", false),
+        ("mysql", "{steps: [{files: a.sql}, {run: make, inputs: []}]}", true),
+        ("mariadb", "{files: a.sql, run: make}", true),
+    ] {
+        folder.file(
+            "testbed.yaml",
+            &format!("databases: {{orders: {{use: {engine}, init: z.sql, seed: {seed}}}}}\n"),
+        );
+        let maps = objects(&folder, &[], "ConfigMap");
+        assert_eq!(
+            maps[0]["data"],
+            json!({"001-z.sql": "CREATE TABLE a (n int);\n", "002-a.sql": "INSERT INTO a VALUES (1);\n"})
+        );
+        let pod = &objects(&folder, &[], "Pod")[0];
+        assert_eq!(pod["spec"]["restartPolicy"], "Never", "{pod:#}");
+        assert_eq!(pod["metadata"]["annotations"]["testbed/seed"].is_string(), is_noted, "{pod:#}");
+        let rendered = folder.call(&["render"]).ok();
+        let told = "warning: orders: the seed's command `make` is in no object: testbed up and run call it";
+        assert_eq!(rendered.stderr.contains(told), is_noted, "{}", rendered.transcript());
+        // What is kept depends on the inputs, and here nothing is.
+        assert!(!rendered.stderr.contains("inputs"), "{}", rendered.transcript());
+        folder.call(&["render", "--template"]).fails(2).says("hint: leave out init and seed");
+    }
+    folder.file(
+        "testbed.yaml",
+        "databases: {orders: {use: postgres, seed: {steps: [{run: make}, {files: [z.sql, a.sql]}]}}}\n",
+    );
+    let refused = folder.call(&["render"]).fails(2);
+    refused.says("orders: step 2 of the seed has files (z.sql) after the command of step 1");
+}

@@ -175,7 +175,7 @@ fn schema() -> Value {
                 },
             },
             "seed": {
-                "description": "What is put into the database once, and kept.",
+                "description": "What is put into the database once: kept on this machine, and in a cluster put into each run.",
                 "anyOf": [
                     {"$ref": "#/$defs/files"},
                     {

@@ -41,6 +41,7 @@ mod platforms;
 mod readiness;
 mod refusals;
 mod run;
+mod seeds;
 mod strangers;
 mod teardown;
 mod tekton;

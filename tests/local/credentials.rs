@@ -36,6 +36,42 @@ fn a_superuser_by_another_name() {
 }
 
 #[test]
+fn passwords_are_hashed_as_often_as_a_project_says() {
+    let local = Local::new();
+    let project = "databases:\n  shop: {use: postgres, user: obrien, scram-iterations: 1}\n";
+    local.file(
+        "testbed.yaml",
+        &project.replace('}', &format!(", password: {}}}", serde_json::json!(AWKWARD))),
+    );
+    let (_, databases) = local.up(&["--run-id", "r"]);
+    let [database] = databases.as_slice() else { panic!("{databases:?}") };
+    let kept = "SELECT DISTINCT left(rolpassword, 16) FROM pg_authid WHERE rolpassword IS NOT NULL";
+    assert_eq!(database.query(kept).unwrap(), ["SCRAM-SHA-256$1:"]);
+    database.as_user("obrien", "wrong").refusal();
+    local.call(&["down"]).ok();
+    for (value, said) in [
+        ("0", "\"0\" is no number of iterations: 1 to 1000000"),
+        ("many", "\"many\" is no number of iterations: 1 to 1000000"),
+    ] {
+        local.file(
+            "testbed.yaml",
+            &project.replace("scram-iterations: 1", &format!("scram-iterations: {value}")),
+        );
+        local.call(&["up"]).fails(2).says("testbed.yaml:2: ").says(said);
+    }
+    local.file("testbed.yaml", "databases:\n  shop: {use: mariadb, scram-iterations: 1}\n");
+    local
+        .call(&["up"])
+        .fails(2)
+        .says("testbed.yaml:2: ")
+        .says("the logins of PostgreSQL, and this is mariadb");
+    std::fs::remove_file(local.path().join("testbed.yaml")).unwrap();
+    let both = ["--with", "postgres", "--with", "mariadb", "--param", "scram-iterations=1"];
+    local.call(&[&["run"][..], &both, &["--", "true"]].concat()).ok();
+    local.assert_nothing_left();
+}
+
+#[test]
 fn an_application_user_beside_root() {
     let local = Local::new();
     local.file(

@@ -36,7 +36,8 @@ fn servers_are_found_and_nothing_is_started() {
         lines[4].starts_with("warning differences: mysql: there is no MySQL on this machine"),
         "{lines:?}"
     );
-    assert_eq!(lines.len(), 5, "{lines:?}");
+    assert!(lines[5].starts_with("ok copies: what is prepared is copied by"), "{lines:?}");
+    assert_eq!(lines.len(), 6, "{lines:?}");
     assert!(local.record("r").is_none() && !local.has("testing-databases.json"));
 }
 

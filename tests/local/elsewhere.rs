@@ -129,7 +129,7 @@ fn the_callers_variables_lead_no_driver_of_go_and_node_elsewhere() {
     std::fs::create_dir(&told_nothing).expect("a folder");
     std::fs::write(told_nothing.join("main.go"), GO).expect("a file");
     let node = local.file("told-nothing.js", NODE).display().to_string();
-    let script = format!("echo $PGPORT; node {node}; cd go; go run ./told-nothing");
+    let script = format!("echo $PGPORT; node {node}; cd examples/go; go run ./told-nothing");
     let run = local.call(&["run", "--with", "postgres=pg", "--", "sh", "-ec", &script]).ok();
     let mut lines = run.stdout.lines();
     let port = lines.next().expect("a port");

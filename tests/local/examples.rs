@@ -37,12 +37,16 @@ pub fn is_without_packages(example: &str, file: &str) -> bool {
     )
 }
 
-/// A copy of an example, for its tools leave files in it.
+/// A copy of an example, for its tools leave files in it. Those that use a package for test runners name it by its
+/// place in the repository.
 pub fn copy(local: &Local, name: &str) -> PathBuf {
     let source = root().join("examples").join(name);
-    let copied = Command::new("cp").arg("-r").arg(source).arg(local.path()).status().expect("cp");
+    let examples = local.path().join("examples");
+    std::fs::create_dir(&examples).expect("a folder");
+    let copied = Command::new("cp").arg("-r").arg(source).arg(&examples).status().expect("cp");
     assert!(copied.success(), "{name}");
-    local.path().join(name)
+    std::os::unix::fs::symlink(root().join("clients"), local.path().join("clients")).expect("a link");
+    examples.join(name)
 }
 
 /// What the tests of Go are called with: all that Go writes is beside the program.
@@ -60,9 +64,20 @@ fn run(folder: Folder, name: &str, command: &[&str]) -> Called {
     local.file(".my.cnf", mine);
     local.file(".pg_service.conf", "[mine]\nhost=127.9.9.9\nport=1\nuser=me\ndbname=mine\n");
     let project = copy(&local, name);
-    if name == "node" {
-        std::os::unix::fs::symlink(packages(name).join("node_modules"), project.join("node_modules"))
-            .expect("a link");
+    match name {
+        "node" | "knex" => {
+            let modules = project.join("node_modules");
+            // Somebody may have called npm in the example.
+            let _ = std::fs::remove_dir_all(&modules);
+            std::os::unix::fs::symlink(packages(name).join("node_modules"), modules).expect("a link");
+        }
+        // The command of the seed calls Maven too.
+        "flyway" => {
+            let [_, options @ .., _] = maven(name);
+            std::fs::create_dir(project.join(".mvn")).expect("a folder");
+            std::fs::write(project.join(".mvn/maven.config"), options.join("\n")).expect("a file");
+        }
+        _ => {}
     }
     let args = [&["run", "--"], command].concat();
     let output =
@@ -97,6 +112,46 @@ fn alembic() {
     }
     let folder = Folder::local().env("PYTHONDONTWRITEBYTECODE", "1");
     passes(folder, "alembic", &["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider"], "4 passed");
+}
+
+#[test]
+fn knex() {
+    if is_without_packages("knex", "node_modules/testbed-client/index.js") {
+        return;
+    }
+    let folder = Folder::local().env("npm_config_update_notifier", "false");
+    passes(folder, "knex", &["npm", "test", "--", "--test-reporter=tap"], "# pass 5\n# fail 0");
+}
+
+#[test]
+fn goose() {
+    if is_without_packages("go", "goose.sum") {
+        return;
+    }
+    let called = run(of_go(Folder::local()), "goose", &["go", "test", "-v", "./..."]);
+    assert_eq!(called.stdout.matches("--- PASS: ").count(), 5, "{}", called.transcript());
+}
+
+#[test]
+fn flyway() {
+    if is_without_packages("flyway", "pom.xml") {
+        return;
+    }
+    let proof = "Tests run: 5, Failures: 0, Errors: 0, Skipped: 0";
+    passes(of_java(Folder::local()), "flyway", &["mvn", "test"], proof);
+}
+
+#[test]
+fn active_record() {
+    let proof = ["-e", "['activerecord', 'mysql2', 'minitest', 'rake', 'bundler'].each { |name| gem name }"];
+    if is_missing(
+        "Active Record, mysql2, Minitest, Rake or Bundler",
+        Command::new("/usr/bin/ruby").args(proof),
+    ) {
+        return;
+    }
+    let proof = "5 runs, 6 assertions, 0 failures, 0 errors, 0 skips";
+    passes(Folder::local(), "active-record", &["bundle", "exec", "rake", "test"], proof);
 }
 
 #[test]

@@ -124,6 +124,22 @@ fn an_up_waits_for_another_no_longer_than_its_timeout() {
 }
 
 #[test]
+fn what_an_up_has_waited_is_a_part_of_its_timeout() {
+    let local = Local::new();
+    local.file("testbed.yaml", "databases: {shop: {use: postgres, seed: {run: sleep 1000, inputs: []}}}\n");
+    let mut first = local.start(&["up"]);
+    first.until_it_says("seeding");
+    let mut second = local.start(&["up", "--timeout", "10s"]);
+    second.until_it_says("waiting for it");
+    // The time is what is tested.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    first.signal("KILL");
+    let _ = first.wait();
+    let _ = second.wait().fails(3).says("not ready within ").keeps("within 10s");
+    local.assert_nothing_left();
+}
+
+#[test]
 fn all_runs_of_a_folder_go_down_together_also_from_below() {
     let local = Local::new();
     local.file("testbed.yaml", "with: postgres\n");

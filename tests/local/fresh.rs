@@ -464,7 +464,9 @@ fn without_a_seed_its_template_is_not_there() {
     let local = Local::new();
     let serving = Serving::start(&local, &RUN);
     let mut client = serving.client();
-    assert_eq!(client.status("GET", "/templates/testbed/tests"), 404);
+    let (status, answer) = client.ask("GET", "/templates/testbed/tests", "");
+    assert_eq!(status, 404, "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("has no seed: `seed` in testbed.yaml"), "{answer}");
     // Then it is a hash like any other.
     client.template("testbed");
     client.get("testbed");

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use mysql_async::OptsBuilder;
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
+use tokio::runtime::Runtime;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 pub use crate::support::count;
@@ -291,19 +292,22 @@ impl Database {
 
     /// Logs in, and tells the first column of what a query finds.
     pub fn query(&self, sql: &str) -> Result<Vec<String>, String> {
+        let mut login = self.log_in()?;
+        let rows = login.query(sql)?;
+        login.log_out().map(|()| rows)
+    }
+
+    /// Logs in, and stays.
+    pub fn log_in(&self) -> Result<Login, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let work = async {
+        let session = in_time(&runtime, async {
             if self.driver == "postgres" {
-                self.query_postgres(sql).await
+                self.log_in_to_postgres().await
             } else {
-                self.query_mysql(sql).await
+                self.log_in_to_mysql().await
             }
-        };
-        runtime.block_on(async {
-            tokio::time::timeout(Duration::from_secs(30), work)
-                .await
-                .map_err(|_| "no answer within 30 s".to_owned())?
-        })
+        });
+        Ok(Login { session: session?, runtime })
     }
 
     /// The only value that a query finds.
@@ -324,24 +328,16 @@ impl Database {
         self.query("SELECT 1").expect_err("a refusal")
     }
 
-    async fn query_postgres(&self, sql: &str) -> Result<Vec<String>, String> {
+    async fn log_in_to_postgres(&self) -> Result<Session, String> {
         let mut config = tokio_postgres::Config::new();
         config.host(&self.host).port(self.port).user(&self.user).password(&self.password);
         config.dbname(self.database.as_deref().expect("a database"));
-        let said = |error: tokio_postgres::Error| {
-            error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string)
-        };
-        let (client, connection) = config.connect(NoTls).await.map_err(said)?;
+        let (client, connection) = config.connect(NoTls).await.map_err(|error| said(&error))?;
         tokio::spawn(connection);
-        let messages = client.simple_query(sql).await.map_err(said)?;
-        let rows = messages.iter().filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-            _ => None,
-        });
-        Ok(rows.collect())
+        Ok(Session::Postgres(client))
     }
 
-    async fn query_mysql(&self, sql: &str) -> Result<Vec<String>, String> {
+    async fn log_in_to_mysql(&self) -> Result<Session, String> {
         let options = OptsBuilder::default()
             .ip_or_hostname(&self.host)
             .tcp_port(self.port)
@@ -349,9 +345,58 @@ impl Database {
             .pass(Some(&self.password))
             .db_name(self.database.clone())
             .prefer_socket(false);
-        let mut connection = mysql_async::Conn::new(options).await.map_err(|error| error.to_string())?;
-        let rows: Vec<String> = connection.query(sql).await.map_err(|error| error.to_string())?;
-        connection.disconnect().await.map_err(|error| error.to_string())?;
-        Ok(rows)
+        mysql_async::Conn::new(options).await.map(Session::Mysql).map_err(|error| error.to_string())
     }
+}
+
+/// Somebody who is logged in.
+pub struct Login {
+    session: Session,
+    runtime: Runtime,
+}
+
+enum Session {
+    Postgres(tokio_postgres::Client),
+    Mysql(mysql_async::Conn),
+}
+
+impl Login {
+    /// The first column of what a query finds.
+    pub fn query(&mut self, sql: &str) -> Result<Vec<String>, String> {
+        in_time(&self.runtime, async {
+            match &mut self.session {
+                Session::Postgres(client) => {
+                    let messages = client.simple_query(sql).await.map_err(|error| said(&error))?;
+                    let rows = messages.iter().filter_map(|message| match message {
+                        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                        _ => None,
+                    });
+                    Ok(rows.collect())
+                }
+                Session::Mysql(connection) => connection.query(sql).await.map_err(|error| error.to_string()),
+            }
+        })
+    }
+
+    pub fn log_out(self) -> Result<(), String> {
+        match self.session {
+            // It goes with what it works in.
+            Session::Postgres(_) => Ok(()),
+            Session::Mysql(connection) => in_time(&self.runtime, async {
+                connection.disconnect().await.map_err(|error| error.to_string())
+            }),
+        }
+    }
+}
+
+fn in_time<T>(runtime: &Runtime, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(30), work)
+            .await
+            .map_err(|_| "no answer within 30 s".to_owned())?
+    })
+}
+
+fn said(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string)
 }

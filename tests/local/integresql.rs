@@ -59,40 +59,59 @@ pub struct Client {
 
 impl Client {
     pub fn new(url: &str) -> Self {
+        Self::connect(url).expect("a connection")
+    }
+
+    pub fn connect(url: &str) -> std::io::Result<Self> {
         let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
-        let stream = TcpStream::connect(address).expect("a connection");
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
-        Self { stream: BufReader::new(stream), path: format!("/{path}/v1"), agent: "test" }
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(90)))?;
+        Ok(Self { stream: BufReader::new(stream), path: format!("/{path}/v1"), agent: "test" })
     }
 
     pub fn send(&mut self, method: &str, path: &str, body: &str) {
+        self.try_send(method, path, body).expect("the server reads");
+    }
+
+    fn try_send(&mut self, method: &str, path: &str, body: &str) -> std::io::Result<()> {
         let length = body.len();
         let text = format!(
             "{method} {}{path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {}\r\nContent-Length: {length}\r\n\r\n{body}",
             self.path, self.agent
         );
-        self.stream.get_mut().write_all(text.as_bytes()).expect("the server reads");
+        self.stream.get_mut().write_all(text.as_bytes())
     }
 
     pub fn receive(&mut self) -> (u16, Value) {
-        let (mut status, mut length, mut line) = (0, 0, String::new());
-        while self.stream.read_line(&mut line).expect("an answer") > 2 {
-            if status == 0 {
-                status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        self.try_receive().expect("an answer")
+    }
+
+    fn try_receive(&mut self) -> std::io::Result<(u16, Value)> {
+        let (mut status, mut length, mut line) = (None, 0, String::new());
+        while self.stream.read_line(&mut line)? > 2 {
+            if status.is_none() {
+                status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
             } else if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
                 length = value.trim().parse().expect("a length");
             }
             line.clear();
         }
         let mut body = vec![0; length];
-        self.stream.read_exact(&mut body).expect("a body");
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+        self.stream.read_exact(&mut body)?;
+        let status = status.ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
     }
 
     pub fn ask(&mut self, method: &str, path: &str, body: &str) -> (u16, Value) {
         self.send(method, path, body);
         self.receive()
+    }
+
+    /// The same where the server may be gone.
+    pub fn try_ask(&mut self, method: &str, path: &str) -> std::io::Result<(u16, Value)> {
+        self.try_send(method, path, "")?;
+        self.try_receive()
     }
 
     pub fn status(&mut self, method: &str, path: &str) -> u16 {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Local, count, making, until};
+use crate::harness::{Local, count, is_alive, making, until};
 use crate::support::random::Random;
 use crate::victims::{DATABASES, Innocent, Left, timed};
 
@@ -75,6 +75,32 @@ fn run_is_killed() {
         kill(&local, &id, &args, random.below(whole), &innocent);
     }
     local.call(&["down", "--run-id", "innocent"]).ok();
+}
+
+/// The command is there, and perhaps nobody has noted it yet.
+#[test]
+fn run_is_killed_by_the_first_that_its_command_does() {
+    let local = Local::new();
+    let script = "echo $$ > pid; kill -KILL $PPID; exec sleep 1000 >/dev/null 2>&1";
+    let run = ["run", "--run-id", "victim", "--with", "postgres", "--", "sh", "-c", script];
+    for stays in [false, true] {
+        if stays {
+            local.up(&["--run-id", "victim", "--with", "postgres"]);
+        }
+        for _ in 0..kills() {
+            assert_eq!(local.call(&run).signal, Some(9));
+            let told = if stays {
+                "ended what a killed testbed was running on run victim"
+            } else {
+                "removed run victim: "
+            };
+            local.call(&["status"]).ok().says(told);
+            let command = local.read("pid").trim().parse().unwrap();
+            assert!(!is_alive(command), "the command goes on");
+        }
+    }
+    local.call(&["down", "--run-id", "victim"]).ok();
+    local.assert_nothing_left();
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod harness;
 
 mod account;
 mod addresses;
+mod blocks;
 mod cache;
 mod clients;
 mod completions;
@@ -49,6 +50,7 @@ mod seeds;
 mod set_up;
 mod signals;
 mod snapshots;
+mod soak;
 mod terminal;
 mod threads;
 mod tls;

@@ -312,23 +312,6 @@ fn what_cannot_be_a_seed_is_refused_before_anything_is_made() {
         .call(&["run", "--with", "sqlite", "--seed", "a.sql", "--", "true"])
         .fails(2)
         .says("--seed sqlite: SQLite is in memory");
-    local
-        .call(&[
-            "run",
-            "--runtime",
-            "kubernetes",
-            "--kubeconfig",
-            "none",
-            "--with",
-            "postgres",
-            "--seed",
-            "a.sql",
-            "--",
-            "true",
-        ])
-        .fails(2)
-        .says("postgres: a seed is for servers of this machine")
-        .says("hint: in a cluster ");
 }
 
 /// A call that has come to where the seed's command waits for a file.

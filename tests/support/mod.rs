@@ -54,10 +54,18 @@ impl Folder {
     /// The same for databases on this machine: where the tests run as root, the servers run as somebody else,
     /// who has to be able to pass through. Prepared data folders are shared by all tests.
     pub fn local() -> Self {
-        let folder = Self::new();
-        open_for_passing(folder.path());
-        let cache = shared_cache();
-        folder.env("TESTBED_RUNTIME", "local").env("XDG_CACHE_HOME", cache.display().to_string())
+        Self::new().with_cache(&shared_cache())
+    }
+
+    /// The same below a folder of another file system, with the cache there as well.
+    pub fn local_on(place: &Path) -> Self {
+        let dir = TempDir::new_in(place).expect("a temporary folder");
+        Self { dir, environment: Vec::new() }.with_cache(place)
+    }
+
+    fn with_cache(self, cache: &Path) -> Self {
+        open_for_passing(self.path());
+        self.env("TESTBED_RUNTIME", "local").env("XDG_CACHE_HOME", cache.display().to_string())
     }
 
     /// Sets a variable for all later calls.

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { inspect } from 'node:util'
-import { hashOf, start, template } from '../index.js'
+import { hashOf, seed, start, template } from '../index.js'
 import { query } from '../example/people.js'
 
 const PACKAGE = new URL('..', import.meta.url).pathname
@@ -111,7 +111,7 @@ test('nothing shows a password', async (t) => {
 /** What a process of its own says, that nobody has put a pool around. */
 function alone(cwd, code, env = outside) {
   const file = join(cwd, 'alone.mjs')
-  writeFileSync(file, `import { start, template } from '${PACKAGE}index.js'\n${code}`)
+  writeFileSync(file, `import { seed, start, template } from '${PACKAGE}index.js'\n${code}`)
   return spawnSync(process.execPath, [file], { cwd, env, encoding: 'utf8' })
 }
 
@@ -134,6 +134,17 @@ test('without a pool around it, it starts one that ends with the process', async
   const said = alone(cwd, 'await template().use((database) => console.log(database.user))')
   assert.equal(said.stdout, 'striv\n', said.stderr)
   await until('it has ended', () => servers(cwd).length === 0)
+})
+
+test('the copies are of the seed where the project has one, and it is told where it has none', async (t) => {
+  const cwd = folder(t)
+  writeFileSync(join(cwd, 'testbed.yaml'), 'databases:\n  orders: {use: postgres, seed: seed.sql}\n')
+  writeFileSync(join(cwd, 'seed.sql'), 'CREATE TABLE t (n int); INSERT INTO t VALUES (42)')
+  const code = `import { query } from '${PACKAGE}example/people.js'
+    for (const nth of [1, 2]) await seed().use(async (database) => console.log(await query(database, 'DELETE FROM t RETURNING n')))`
+  const said = alone(cwd, code)
+  assert.equal(said.stdout, '[ { n: 42 } ]\n[ { n: 42 } ]\n', said.stderr)
+  await assert.rejects(seed().fresh(), /404: .* has no seed/)
 })
 
 test('a process that is killed leaves no server', async (t) => {

@@ -180,6 +180,32 @@ def test_the_projects_own_settings_say_what_is_started(project, monkeypatch):
     project.runpytest_subprocess().assert_outcomes(passed=1)
 
 
+@pytest.mark.parametrize("args", [[], pytest.param(["-n", "2", "-p", "xdist"], marks=needs_xdist)])
+def test_the_copies_are_of_the_seed_where_the_project_has_one(project, monkeypatch, args):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    (project.path / "testbed.yaml").write_text("databases:\n  orders: {use: postgres, seed: seed.sql}\n")
+    (project.path / "seed.sql").write_text("CREATE TABLE t (n int); INSERT INTO t VALUES (42)")
+    seeded = "from pytest_testbed import SEED\n\n@pytest.fixture(scope='session')\ndef testbed_migrate():\n    return SEED\n"
+    project.makeconftest(CONFTEST.partition("@pytest.fixture")[0] + seeded)
+    project.makepyfile(
+        """
+        from conftest import ask
+
+        def test_one(testbed_db, testbed_worker_db, testbed_session_db):
+            assert ask(testbed_db, "DELETE FROM t RETURNING n") == [(42,)]
+            assert ask(testbed_worker_db, "SELECT n FROM t") == ask(testbed_session_db, "SELECT n FROM t") == [(42,)]
+
+        def test_other(testbed_db):
+            assert ask(testbed_db, "DELETE FROM t RETURNING n") == [(42,)]
+        """
+    )
+    project.runpytest_subprocess(*args).assert_outcomes(passed=2)
+    (project.path / "testbed.yaml").write_text("databases:\n  orders: {use: postgres}\n")
+    result = project.runpytest_subprocess(*args)
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["testbed's pool answers 404: * has no seed*"])
+
+
 def test_a_migration_that_fails_is_told_once_and_not_tried_again(either):
     either.makeconftest(CONFTEST.replace("CREATE TABLE t", "CREATE TALBE t"))
     either.makepyfile("def test_one(testbed_db): pass\ndef test_two(testbed_db): pass")

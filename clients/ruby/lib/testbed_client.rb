@@ -96,8 +96,7 @@ module TestbedClient
     def fresh
       loop do
         make
-        answer = TestbedClient.ask(:Get, "/templates/#{hash_of_template}/tests")
-        return Lent.new(hash_of_template, answer["id"], Database.new(answer["database"]["config"]))
+        return copy
       rescue Refused => refused
         # Somebody else was at it and has failed: here it fails too, and says why.
         raise unless [404, 410].include?(refused.status)
@@ -116,6 +115,11 @@ module TestbedClient
     end
 
     private
+
+    def copy
+      answer = TestbedClient.ask(:Get, "/templates/#{hash_of_template}/tests")
+      Lent.new(hash_of_template, answer["id"], Database.new(answer["database"]["config"]))
+    end
 
     # Makes it unless it is there. Of several processes one does it, and the others do not wait here.
     def make
@@ -147,6 +151,13 @@ module TestbedClient
       raise
     end
   end
+
+  # What the project's seed has put into its database, `seed` in testbed.yaml: there is nothing to fill.
+  class Seed < Template
+    def hash_of_template = "testbed"
+    def fresh = copy
+  end
+  SEED = Seed.new
 
   # For Minitest: `include TestbedClient::Minitest.of(template)` gives each test `testbed_db`.
   module Minitest

@@ -108,6 +108,16 @@ class ClientTest < Minitest::Test
     end
   end
 
+  def test_the_copies_are_of_the_seed_where_the_project_has_one_and_it_is_told_where_it_has_none
+    Dir.mktmpdir do |folder|
+      File.write("#{folder}/testbed.yaml", "databases:\n  orders: {use: postgres, seed: seed.sql}\n")
+      File.write("#{folder}/seed.sql", "CREATE TABLE t (n int); INSERT INTO t VALUES (42)")
+      ask = "system(database.env, 'psql', '-qAtc', 'DELETE FROM t RETURNING n', exception: true)"
+      assert_equal "42\n42\n", alone(folder, "2.times { TestbedClient::SEED.use { |database| #{ask} } }")
+    end
+    assert_match(/404: .* has no seed/, assert_raises(TestbedClient::Refused) { TestbedClient::SEED.fresh }.message)
+  end
+
   def test_a_process_that_is_killed_leaves_no_server
     Dir.mktmpdir do |folder|
       code = "TestbedClient::Template.new.fresh; File.write('begun', ''); sleep"

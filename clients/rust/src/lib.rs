@@ -121,6 +121,9 @@ fn escaped(text: &str) -> String {
         .collect()
 }
 
+/// The pool's hash for the copies of the project's seed.
+const SEED: &str = "testbed";
+
 type Migrate = fn(&Database) -> Result<(), Box<dyn StdError>>;
 
 /// What databases are copies of. It is filled when the first of them is asked for.
@@ -128,32 +131,34 @@ pub struct Template {
     name: &'static str,
     inputs: &'static [&'static str],
     migrate: Migrate,
+    is_seed: bool,
     failure: Mutex<Option<Error>>,
 }
 
 impl Template {
     /// One that goes by this name, hangs on these files and folders, and is filled by this function.
     pub const fn new(name: &'static str, inputs: &'static [&'static str], migrate: Migrate) -> Self {
-        Self { name, inputs, migrate, failure: Mutex::new(None) }
+        Self { name, inputs, migrate, is_seed: false, failure: Mutex::new(None) }
+    }
+
+    /// What the project's seed has put into its database, `seed` in `testbed.yaml`: there is nothing to fill.
+    pub const fn seed() -> Self {
+        Self { name: SEED, inputs: &[], migrate: |_| Ok(()), is_seed: true, failure: Mutex::new(None) }
     }
 
     /// A database that nobody else has, until what is returned is dropped. This waits, and needs no runtime: in an
     /// asynchronous test too it is called as it is.
     pub fn fresh(&self) -> Result<Fresh, Error> {
+        if self.is_seed {
+            return Fresh::of(SEED);
+        }
         let hash = self.hash()?;
         loop {
             self.make(&hash)?;
-            match pool::ask("GET", &format!("/templates/{hash}/tests"), None) {
+            match Fresh::of(&hash) {
                 // Somebody else was at it and has failed: here it fails too, and says why.
                 Err(error) if matches!(error.status, 404 | 410) => {}
-                answer => {
-                    let answer = answer?;
-                    let id = answer["id"].as_u64().unwrap_or_default();
-                    return Ok(Fresh {
-                        database: Database::of(&answer)?,
-                        path: format!("/templates/{hash}/tests/{id}"),
-                    });
-                }
+                given => return given,
             }
         }
     }
@@ -231,6 +236,14 @@ fn walk(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
 pub struct Fresh {
     database: Database,
     path: String,
+}
+
+impl Fresh {
+    fn of(hash: &str) -> Result<Self, Error> {
+        let answer = pool::ask("GET", &format!("/templates/{hash}/tests"), None)?;
+        let id = answer["id"].as_u64().unwrap_or_default();
+        Ok(Self { database: Database::of(&answer)?, path: format!("/templates/{hash}/tests/{id}") })
+    }
 }
 
 impl std::ops::Deref for Fresh {

@@ -105,6 +105,30 @@ fn failing() {
 }
 
 #[test]
+#[ignore = "another test calls it"]
+fn seeded() {
+    static SEED: Template = Template::seed();
+    for _ in 0..2 {
+        println!("it has {}", query(&SEED.fresh().unwrap(), "DELETE FROM t RETURNING n").unwrap());
+    }
+}
+
+#[test]
+fn the_copies_are_of_the_seed_where_the_project_has_one() {
+    let folder = std::env::temp_dir().join(format!("testbed-client-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let settings = "databases:\n  orders: {use: postgres, seed: seed.sql}\n";
+    std::fs::write(folder.join("testbed.yaml"), settings).unwrap();
+    std::fs::write(folder.join("seed.sql"), "CREATE TABLE t (n int); INSERT INTO t VALUES (42)").unwrap();
+    let output = alone("seeded").current_dir(&folder).output();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let output = output.unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("it has 42\nit has 42\n"), "{output:?}");
+    let told = Template::seed().fresh().unwrap_err().to_string();
+    assert!(told.contains("has no seed"), "{told}");
+}
+
+#[test]
 fn without_a_pool_it_starts_one_and_without_testbed_says_how_to_install_it() {
     let output = alone("inner").output().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("database postgres@127.0.0.1:"), "{output:?}");

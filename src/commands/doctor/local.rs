@@ -10,6 +10,7 @@ use crate::ports;
 use crate::registry::Registry;
 use crate::runtime::local::area::Area;
 use crate::runtime::local::plan::{self as local, LocalPlan, Wishes};
+use crate::runtime::local::room::{self, BY_REFERENCE};
 use crate::session::plan::Plan;
 use crate::state::{CACHE_HINT, STATE_HINT};
 
@@ -45,6 +46,7 @@ pub(super) async fn examine(plan: &Plan, project: &Path, is_named: bool, why: &s
         verdicts
             .extend(differences.into_iter().map(|difference| Verdict::warning("differences", difference)));
     }
+    verdicts.push(copies(&area));
     verdicts
 }
 
@@ -58,6 +60,15 @@ fn folders() -> anyhow::Result<(Area, Verdict)> {
         format!("{} and {} can be written", area.data.display(), area.cache.display()),
     );
     Ok((area, verdict))
+}
+
+/// How what is prepared, such as seeds, gets to a run.
+fn copies(area: &Area) -> Verdict {
+    match room::why_not_shared(&area.cache, &area.data) {
+        Ok(None) => Verdict::ok("copies", format!("what is prepared is copied {BY_REFERENCE}")),
+        Ok(Some(why)) => Verdict::ok("copies", format!("what is prepared is copied byte by byte: {why}")),
+        Err(error) => Verdict::from_error("copies", &error),
+    }
 }
 
 /// A folder that is there may still be one that cannot be written.

@@ -31,7 +31,7 @@ pub(super) async fn doctor(mut args: Doctor, global: &Global) -> anyhow::Result<
             source.with.join(",")
         ));
     }
-    let plan = Plan::make(source)?;
+    let plan = Plan::make(source, chosen.is_cluster())?;
     let mut verdicts: Vec<Verdict> =
         plan.warnings.iter().map(|warning| Verdict::warning("manifest", warning)).collect();
     if let Err(error) = plan.refuse_nothing(false) {

@@ -123,12 +123,18 @@ const MEMORY: &str = "/dev/shm";
 /// Less than this is a container's default, which one server's data would fill.
 const ENOUGH: u64 = 256 << 20;
 
-/// A folder of this user in the machine's memory.
-pub fn in_memory() -> anyhow::Result<PathBuf> {
-    let own = own_memory();
+/// The machine's memory, where that has room.
+pub fn memory() -> anyhow::Result<&'static Path> {
     let room = rustix::fs::statvfs(MEMORY).with_context(|| format!("looking at {MEMORY}"))?;
     let free = room.f_bavail.saturating_mul(room.f_frsize);
     anyhow::ensure!(free >= ENOUGH, "{MEMORY} has only {} MiB free", free >> 20);
+    Ok(Path::new(MEMORY))
+}
+
+/// A folder of this user in the machine's memory.
+pub fn in_memory() -> anyhow::Result<PathBuf> {
+    memory()?;
+    let own = own_memory();
     files::make_folder(&own).with_context(|| format!("making {}", own.display()))?;
     // Anybody can make a folder of this name there.
     let found = std::fs::symlink_metadata(&own).with_context(|| format!("looking at {}", own.display()))?;

@@ -63,7 +63,7 @@ pub async fn make(as_made: &AsMade, run: Run<'_>, report: &dyn Fn(Told<'_>)) -> 
     if placed.logins.is_none() {
         let server = scripts::Server { data: &aside.data, port: serving.port, root: &serving.root };
         let ran = scripts::run(&own, "the set-up script", &own.scripts, &server, setting, run);
-        ran.await.map_err(|error| serve::redacted(&own, &serving.root, error, "set-up-failed"))?;
+        ran.await.map_err(|error| serve::redacted(&own, &serving.root, &error, "set-up-failed"))?;
     }
     let ended = serve::end(&own, &mut serving, &aside.folder, run.deadline).await;
     ended.with_context(|| format!("{}: ending the server beside it", planned.database.name))?;

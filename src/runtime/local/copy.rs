@@ -1,5 +1,6 @@
 //! Copies a data folder file by file, on all processors: with thousands of small files the time goes into
-//! making them. Each file is copied by the kernel, which shares the blocks where the file system can.
+//! making them. Each file shares its blocks with its copy where the file system can, and is copied by the kernel
+//! where it cannot.
 
 use std::ffi::OsString;
 use std::io;
@@ -14,7 +15,7 @@ use rustix::fs::CWD;
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
-use super::beneath;
+use super::{beneath, room};
 use crate::state;
 
 /// More threads than this wait for the file system's journal rather than for each other.
@@ -32,12 +33,15 @@ pub(super) struct Size {
 ///
 /// # Errors
 /// The system's reason, and what is in there that is no file of the owner's own. What was copied so far
-/// stays.
+/// is removed: on a full disk others need the room.
 pub(super) fn copy(from: &Path, owner: u32, to: &Path, account: Option<&Account>) -> io::Result<Size> {
-    let to = beneath::make(CWD, to)?;
-    let size = fill(Arc::new(beneath::root(from)?), owner, Arc::new(to.try_clone()?), account)?;
-    beneath::give(&to, account)?;
-    Ok(size)
+    let made = beneath::make(CWD, to)?;
+    let copied = || -> io::Result<Size> {
+        let size = fill(Arc::new(beneath::root(from)?), owner, Arc::new(made.try_clone()?), account)?;
+        beneath::give(&made, account)?;
+        Ok(size)
+    };
+    copied().inspect_err(|_| drop(std::fs::remove_dir_all(to)))
 }
 
 /// A file to copy: its folder, the folder of the copy, its name in both.
@@ -84,7 +88,11 @@ pub(super) fn copy_file(
 ) -> io::Result<u64> {
     let (source, stat) = beneath::open(from, name, owner)?;
     let target = beneath::create(to, name)?;
-    let bytes = io::copy(&mut &source, &mut &target)?;
+    // Nobody else holds the copy: its length is what was copied.
+    let bytes = match room::share(&source, &target) {
+        Ok(()) => target.metadata()?.len(),
+        Err(_) => io::copy(&mut &source, &mut &target)?,
+    };
     target.set_permissions(std::fs::Permissions::from_mode(stat.st_mode & 0o777))?;
     beneath::give(&target, account)?;
     beneath::mark(&target)?;
@@ -170,12 +178,11 @@ mod tests {
             }
             .unwrap();
             assert!(copy(&at("from"), account::owner(None), &at(to), None).is_err());
-            assert!(!at(to).join("a/planted").exists());
+            assert!(!at(to).exists());
             std::fs::remove_file(planted).unwrap();
         }
         std::os::unix::fs::symlink(at("from"), at("link")).unwrap();
         assert!(copy(&at("link"), account::owner(None), &at("to"), None).is_err());
-        std::fs::remove_dir(at("to")).unwrap();
         std::fs::write(at("from/a/file"), "content").unwrap();
         copy(&at("from"), account::owner(None), &at("to"), None).unwrap();
         let manifest_before =
@@ -203,5 +210,6 @@ mod tests {
         assert_eq!(std::fs::read_to_string(to.join("a/b/7")).unwrap(), "xxxxxxx");
         assert_eq!(std::fs::metadata(to.join("a/b/7")).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(copy(&from, account::owner(None), &to, None).is_err(), "never over another folder");
+        assert_eq!(measure(&to).unwrap(), size, "and that stays");
     }
 }

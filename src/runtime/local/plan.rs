@@ -30,6 +30,13 @@ pub struct LocalPlan {
     pub differences: Vec<String>,
 }
 
+impl LocalPlan {
+    /// Whether the data is to be in the machine's memory: all of it, or none.
+    pub fn is_in_memory(&self) -> bool {
+        !self.servers.is_empty() && self.servers.iter().all(|server| server.in_memory)
+    }
+}
+
 /// What the choice of servers depends on besides the manifest.
 pub struct Wishes<'a> {
     /// The parameters: `NAME.server` and `ENGINE.server` point to a server's program or its folder.
@@ -68,7 +75,9 @@ pub async fn plan(
         let mut differences = Vec::new();
         let planned = server(index, database, discovery, data, wishes, &mut finder, &mut differences).await;
         let mut planned = planned.with_context(|| format!("{}: no server for it", database.name))?;
-        let from = wishes.asked.get(&database.name).and_then(|asked| asked.from.as_deref());
+        let asked = wishes.asked.get(&database.name);
+        planned.postgres.scram_iterations = asked.and_then(|asked| asked.scram_iterations);
+        let from = asked.and_then(|asked| asked.from.as_deref());
         if let Some(from) = from {
             let found = snapshot::find(area, wishes.project, &database.name, from)?;
             found.check(database, &planned.installed)?;
@@ -146,7 +155,8 @@ async fn server(
     if !of_container.is_empty() {
         differs(Difference::InitDb(of_container.join(" ")));
     }
-    let options = Options { initdb, auth_method: variables.get("POSTGRES_HOST_AUTH_METHOD")? };
+    let options =
+        Options { initdb, auth_method: variables.get("POSTGRES_HOST_AUTH_METHOD")?, scram_iterations: None };
     // The images' set-up loads them unless told otherwise.
     let skips = ["MYSQL_INITDB_SKIP_TZINFO", "MARIADB_INITDB_SKIP_TZINFO"];
     let has_names = database.engine != Engine::Postgres

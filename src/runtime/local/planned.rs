@@ -81,6 +81,9 @@ pub struct Options {
     pub initdb: Vec<String>,
     /// `POSTGRES_HOST_AUTH_METHOD`
     pub auth_method: Option<String>,
+    /// How often a password is hashed at each login; without, as often as a server does by itself.
+    #[serde(default)]
+    pub scram_iterations: Option<u32>,
 }
 
 /// The run that a server is started for.

@@ -14,6 +14,7 @@ use super::beneath;
 use super::planned::{Options, Planned};
 use super::prepared::{Placed, Stage};
 use super::program::{Setting, argument};
+use super::scram;
 use super::sealed::Sealing;
 use super::tls;
 use crate::database::Login;
@@ -80,7 +81,7 @@ fn is_from(planned: &Planned, major: u32) -> bool {
 /// Everything that shapes the prepared folder. The database is a part of it: to make one takes as long as to
 /// start the server.
 pub(super) fn recipe(planned: &Planned) -> String {
-    let Options { initdb, auth_method } = &planned.postgres;
+    let Options { initdb, auth_method, .. } = &planned.postgres;
     format!(
         "{:?}",
         (
@@ -278,6 +279,7 @@ pub(super) async fn settle(planned: &Planned, data: &Path, port: u16, placed: &P
     check(&client, data).await?;
     let tests = &planned.database.login;
     // Each takes thousands of rounds.
+    let verifier = |login| verifier(login, planned.postgres.scram_iterations);
     let of_root = verifier(root);
     let of_tests = if tests == root { of_root.clone() } else { verifier(tests) };
     let alter = |user: &str, is_root| {
@@ -396,10 +398,13 @@ async fn connect(
 }
 
 /// The password as the server keeps it: in the clear it could show up in the server's log.
-fn verifier(login: &Login) -> String {
-    match login.password.reveal() {
-        "" => "NULL".into(),
-        password => format!("'{}'", postgres_protocol::password::scram_sha_256(password.as_bytes())),
+fn verifier(login: &Login, iterations: Option<u32>) -> String {
+    match (login.password.reveal(), iterations) {
+        ("", _) => "NULL".into(),
+        (password, None) => {
+            format!("'{}'", postgres_protocol::password::scram_sha_256(password.as_bytes()))
+        }
+        (password, Some(iterations)) => format!("'{}'", scram::verifier(password, iterations)),
     }
 }
 

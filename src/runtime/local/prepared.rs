@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::account::{self, Account};
 use super::copy::{self, Size};
-use super::processes;
 use super::sealed::{Sealed, Sealing};
+use super::{processes, room};
 use crate::background;
 use crate::failure::Advise;
 use crate::registry::{Registry, Source};
@@ -151,9 +151,7 @@ impl<'a> Prepared<'a> {
         let (source, target, owner) = (self.folder().join("data"), to.to_owned(), account.cloned());
         let work =
             background::run(move || copy::copy(&source, account::owner(None), &target, owner.as_ref()));
-        work.await?
-            .with_context(|| format!("copying the prepared data folder to {}", to.display()))
-            .hint(STATE_HINT)
+        room::copied(work.await?, format!("copying the prepared data folder to {}", to.display()), STATE_HINT)
     }
 
     /// Removes the entry, unless somebody else has replaced it by now.
@@ -290,8 +288,8 @@ impl InMaking {
         let (own, owner) = (account::owner(None), account::owner(account));
         let (from, data) = (self.stage().data, folder.join("data"));
         let to = data.clone();
-        let size =
-            background::run(move || copy::copy(&from, owner, &to, None)).await?.with_context(writing)?;
+        let copied = background::run(move || copy::copy(&from, owner, &to, None)).await?;
+        let size = room::copied(copied, writing(), CACHE_HINT)?;
         remove_but(folder, &[std::slice::from_ref(&data), beside].concat()).with_context(writing)?;
         let manifest = copy::manifest(&data, own)
             .with_context(writing)?

@@ -108,6 +108,14 @@ pub fn seeding(folder: &Path) -> String {
     format!("TESTBED_SEEDING={}", folder.display())
 }
 
+/// What commands of seeds have started whose folder is that one, or below it.
+pub fn seeding_below(folder: &Path) -> Vec<Process> {
+    let is_below = |variable: &[u8]| {
+        variable.strip_prefix(SEEDING).is_some_and(|at| Path::new(OsStr::from_bytes(at)).starts_with(folder))
+    };
+    alive(all().filter(|pid| has_variable(*pid, is_below)))
+}
+
 /// How that variable begins.
 const SEEDING: &[u8] = b"TESTBED_SEEDING=";
 

@@ -128,7 +128,7 @@ impl<R: AsyncRead + AsFd + Unpin> Output<R> {
 }
 
 /// Reads to the end, and keeps the last of it.
-pub(super) async fn read_tail(from: &mut (impl AsyncRead + Unpin), tail: &mut Vec<u8>) {
+pub(in crate::runtime) async fn read_tail(from: &mut (impl AsyncRead + Unpin), tail: &mut Vec<u8>) {
     let mut buffer = [0; 8 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         tail.extend_from_slice(&buffer[..length]);
@@ -143,10 +143,10 @@ const TAIL: usize = 64 << 10;
 const PIPE: usize = 64 << 10;
 
 /// How much of a log an error shows.
-pub(super) const LINES: usize = 20;
+pub(in crate::runtime) const LINES: usize = 20;
 
 /// The last lines of a text that are not blank.
-pub(super) fn last_lines(text: &str, count: usize) -> String {
+pub(in crate::runtime) fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }

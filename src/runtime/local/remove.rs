@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use super::account::Account;
 use super::area;
 use super::processes::{self, Mark};
+use super::shared_memory;
 use crate::background;
 use crate::bug;
 use crate::failure::{Advise, Exit};
@@ -52,6 +53,7 @@ pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow:
         if may_run {
             end_commands(&claim).await?;
             end_servers(&local, &run_id).await?;
+            shared_memory::remove(&local.servers).await;
         }
         anyhow::Ok(())
     };
@@ -115,9 +117,16 @@ pub async fn end_commands(claim: &Claim) -> anyhow::Result<()> {
     };
     let marked = |mark: &str| processes::with_variable(mark).into_iter().filter(is_left);
     let failed = |left: Vec<u32>| still_there("processes of the command", &left);
-    if let Some(Command { process, has_group }) = record.command {
+    // One that was just about to be noted is told by its mark alone.
+    let is_own = record.owner.is_some_and(|owner| owner.pid == std::process::id());
+    if record.command.is_some() || (!is_own && record.phase != Phase::Up) {
         let find = || {
-            let mut found = processes::of_command(process, has_group, &record.run_id);
+            let noted = record.command.iter();
+            let mut found: Vec<Process> = noted
+                .flat_map(|Command { process, has_group }| {
+                    processes::of_command(*process, *has_group, &record.run_id)
+                })
+                .collect();
             found.extend(record.mark().iter().flat_map(|mark| marked(mark)));
             found
         };
@@ -126,6 +135,9 @@ pub async fn end_commands(claim: &Claim) -> anyhow::Result<()> {
     let left = claim.folder().map(Exec::left).unwrap_or_default();
     for exec in &left {
         processes::end(|| marked(&exec.mark).collect()).await.map_err(failed)?;
+    }
+    if let Some(folder) = claim.folder() {
+        processes::end(|| processes::seeding_below(folder)).await.map_err(failed)?;
     }
     process::check().exit(Exit::TeardownIncomplete)?;
     left.into_iter().for_each(Exec::forget);

@@ -14,6 +14,7 @@ use super::program::{self, Setting};
 use super::{mysql, packages};
 use crate::database::{Engine, Login};
 use crate::failure::{Advise, Exit};
+use crate::runtime::seeding;
 
 pub(super) struct Server<'a> {
     pub data: &'a Path,
@@ -115,7 +116,7 @@ async fn unpacked(
 /// extension that the server does not have.
 async fn explained(planned: &Planned, error: anyhow::Error) -> anyhow::Error {
     let said = crate::failure::details_of(&error).concat();
-    let explained = match said.lines().find_map(located) {
+    let explained = match said.lines().find_map(seeding::located) {
         None => error,
         Some((line, message)) => {
             let plain = anyhow!("line {line}: {message}");
@@ -126,19 +127,6 @@ async fn explained(planned: &Planned, error: anyhow::Error) -> anyhow::Error {
         None => explained,
         Some(name) => explained.hint(packages::of_extension(&planned.installed, name).await),
     }
-}
-
-/// The line and the message in what psql or the clients of MySQL say of an error.
-fn located(said: &str) -> Option<(&str, &str)> {
-    if let Some((line, message)) = said.strip_prefix("psql:<stdin>:").and_then(|rest| rest.split_once(": ")) {
-        return (!message.starts_with("NOTICE") && !message.starts_with("WARNING"))
-            .then_some((line, message));
-    }
-    // ERROR 1054 (42S22) at line 2: Unknown column 'x' in 'SELECT'
-    let (code, rest) = said.strip_prefix("ERROR ")?.split_once(" at line ")?;
-    let (line, message) = rest.split_once(": ")?;
-    let number = code.split(' ').next().unwrap_or_default();
-    (!message.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some((line, message))
 }
 
 /// The extension that a server does not have.
@@ -249,22 +237,6 @@ fn found(names: &[&str], folders: &[PathBuf]) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_line_of_an_error_is_told() {
-        for (said, expected) in [
-            (
-                "psql:<stdin>:2: ERROR:  column \"a: b\" does not exist",
-                Some(("2", "ERROR:  column \"a: b\" does not exist")),
-            ),
-            ("psql:<stdin>:1: NOTICE:  x", None),
-            ("ERROR 1054 (42S22) at line 2: Unknown column 'x'", Some(("2", "Unknown column 'x'"))),
-            ("ERROR 2002 (HY000): Can't connect", None),
-            ("LINE 1: SELECT x;", None),
-        ] {
-            assert_eq!(located(said), expected, "{said}");
-        }
-    }
 
     #[test]
     fn an_extension_that_is_not_there_is_told() {

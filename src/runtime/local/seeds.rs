@@ -7,18 +7,14 @@
 use std::cell::Cell;
 use std::path::Path;
 use std::pin::Pin;
-use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use tokio::net::unix::pipe;
-use tokio::process::Command;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::orphans::Orphans;
 use super::planned::{Planned, Run, Script};
 use super::prepared::{self, Kept, Placed, Prepared, Stage};
-use super::program::{LINES, Setting, last_lines, read_tail};
+use super::program::Setting;
 use super::scripts::{self, Server};
 use super::sealed::Sealed;
 use super::serve::{self, Serving, Told, is_postgres};
@@ -26,13 +22,11 @@ use super::{mysql, postgres, processes};
 use crate::failure::{Advise, Exit};
 use crate::manifest::seed::{Part, Seed, Step, differences};
 use crate::manifest::setup::OWN_SCRIPT;
+use crate::runtime::seeding;
 use crate::time::Time;
 
 /// What is said of a data folder that takes longer, because there is none to copy.
 pub(super) const FIRST: &str = "a data folder for the first time";
-
-/// How long the rest of what a command has said may take, once it and all that it has started have ended.
-const REST: Duration = Duration::from_secs(1);
 
 /// The prepared folders that one database starts from, one on top of the other.
 pub(super) struct Layers<'a> {
@@ -221,7 +215,7 @@ impl Making<'_> {
         let ended = processes::end(|| processes::with_variable(&mark)).await;
         let ended = ended.and(orphans.end().await);
         let filled = filled.and(ended.map_err(|left| anyhow!("what it has started does not end: {left:?}")));
-        filled.map_err(|error| serve::redacted(&own, &serving.root, error, "seed-failed"))?;
+        filled.map_err(|error| serve::redacted(&own, &serving.root, &error, "seed-failed"))?;
         let logins = if is_postgres(&own) {
             postgres::seal(&own, &stage, serving.port).await
         } else {
@@ -286,59 +280,13 @@ impl Making<'_> {
         scripts::run(own, "the seed's", &files, &server, self.setting, self.run).await?;
         let Some(command) = &step.run else { return Ok(()) };
         let what = || format!("{}: the seed's command `{command}`", own.database.name);
-        let work = self.command(own, command, &seed.folder, serving, stage);
+        let environment = (self.run.environment)(&own.database, serving.port, stage.folder)?;
+        let mark = processes::seeding(stage.folder);
+        let work = seeding::run(command, &seed.folder, environment, &mark);
         let outcome = timeout_at(self.run.deadline, work).await;
         let too_late = || anyhow!("it still runs after {}", humantime::format_duration(self.run.timeout));
         outcome.unwrap_or_else(|_| Err(too_late()).exit(Exit::NotReady)).with_context(what)
     }
-
-    /// Runs a command to its end, and ends what it has left running: nobody is to be connected to a seed.
-    async fn command(
-        &self,
-        own: &Planned,
-        command: &str,
-        folder: &Path,
-        serving: &Serving,
-        stage: &Stage<'_>,
-    ) -> anyhow::Result<()> {
-        let environment = (self.run.environment)(&own.database, serving.port, stage.folder)?;
-        let mark = processes::seeding(stage.folder);
-        let (reader, writer) = std::io::pipe().context("making a pipe")?;
-        let mut shell = Command::new("/bin/sh");
-        shell.arg("-c").arg(command).current_dir(folder).process_group(0).kill_on_drop(true);
-        shell.stdin(Stdio::null());
-        shell.stdout(writer.try_clone().context("sharing the pipe")?).stderr(writer);
-        for name in &environment.removed {
-            shell.env_remove(name);
-        }
-        shell.envs(environment.set).envs(mark.split_once('='));
-        let child = shell.spawn().with_context(|| format!("starting it in {}", folder.display()));
-        // Its own ends of the pipe go with it.
-        drop(shell);
-        let mut child = child?;
-        let mut pipe = pipe::Receiver::from_owned_fd(reader.into()).context("reading what it says")?;
-        let mut tail = Vec::new();
-        let status = {
-            let mut reading = std::pin::pin!(read_tail(&mut pipe, &mut tail));
-            let status = tokio::select! {
-                status = child.wait() => status,
-                () = &mut reading => child.wait().await,
-            };
-            let left = processes::end(|| processes::with_variable(&mark)).await;
-            left.map_err(|left| anyhow!("processes that it has started do not end: {left:?}"))?;
-            status.context("waiting for it")?
-        };
-        let _ = timeout(REST, read_tail(&mut pipe, &mut tail)).await;
-        told(status, &tail)
-    }
-}
-
-fn told(status: ExitStatus, said: &[u8]) -> anyhow::Result<()> {
-    if status.success() {
-        return Ok(());
-    }
-    let said = last_lines(&String::from_utf8_lossy(said), LINES);
-    Err(anyhow!("it failed ({status})")).detail(format!("what it said last:\n{said}"))
 }
 
 /// Why a seed of these parts is made: what differs from the last one of the same database of the same project.

@@ -25,6 +25,7 @@ use crate::history::record::What;
 use crate::ports;
 use crate::process::Process;
 use crate::redact::Redactor;
+use crate::runtime::seeding;
 use crate::state::STATE_HINT;
 
 /// Between two looks at a server that starts. It takes logins tens of milliseconds after its start, and a
@@ -321,17 +322,8 @@ fn redactor(planned: &Planned, root: &Login) -> Redactor {
 }
 
 /// An error whose closer views may show passwords, without them.
-pub(super) fn redacted(planned: &Planned, root: &Login, error: anyhow::Error, kind: &str) -> anyhow::Error {
-    let redactor = redactor(planned, root);
-    let exit = crate::failure::exit_of(&error);
-    let exit = if exit == Exit::Failure { Exit::Never } else { exit };
-    let plain = anyhow!("{}", redactor.redact(&format!("{error:#}")))
-        .exit(exit)
-        .kind(kind, Some(&planned.database.name));
-    let detailed = crate::failure::details_of(&error)
-        .iter()
-        .fold(plain, |plain, detail| plain.detail(redactor.redact_lines(detail)));
-    crate::failure::hints_of(&error).iter().fold(detailed, |detailed, hint| detailed.hint(*hint))
+pub(super) fn redacted(planned: &Planned, root: &Login, error: &anyhow::Error, kind: &str) -> anyhow::Error {
+    seeding::redacted(&redactor(planned, root), error, kind, &planned.database.name)
 }
 
 fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {

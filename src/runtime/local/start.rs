@@ -17,7 +17,7 @@ use super::program::Setting;
 use super::seeds::{Layers, Making};
 pub use super::serve::Told;
 use super::serve::{self, Serving, died_of_its_data};
-use super::{mysql, scripts, tls};
+use super::{mysql, room, scripts, tls};
 use crate::failure::{Advise, Exit};
 use crate::history::record::What;
 use crate::registry::{Server, Start};
@@ -45,7 +45,14 @@ pub async fn start(planned: &Planned, run: Run<'_>, report: impl Fn(Told<'_>)) -
     let layers = Layers::of(planned, &run.area.cache);
     // A damaged entry that was not noticed by its size makes a server that dies.
     match attempt(planned, run, &folder, setting, &layers, &report).await {
-        Err(first) if died_of_its_data(&first) && planned.from.is_none() => {
+        Err(first) if died_of_its_data(&first) => {
+            // It may have died of that, without a word in a log that has no room either.
+            if let Some(shortage) = room::shortage(&[&folder, &run.area.cache]) {
+                return Err(first.hint(shortage));
+            }
+            if planned.from.is_some() {
+                return Err(first);
+            }
             let discarded = tokio::time::timeout_at(run.deadline, layers.discard_as_broken()).await;
             discarded
                 .unwrap_or_else(|_| Err(anyhow!("another process works on the damaged prepared data folder")))
@@ -105,7 +112,7 @@ pub(super) async fn start_on(
     if placed.logins.is_none() {
         let server = scripts::Server { data, port: serving.port, root: &serving.root };
         let ran = scripts::run(planned, "the set-up script", &planned.scripts, &server, setting, run);
-        ran.await.map_err(|error| serve::redacted(planned, &serving.root, error, "set-up-failed"))?;
+        ran.await.map_err(|error| serve::redacted(planned, &serving.root, &error, "set-up-failed"))?;
     }
     let is_seeded = planned.seed.is_some();
     let kept = Planned {

@@ -13,7 +13,7 @@ use super::prepared::{InMaking, Placed};
 use super::program::Setting;
 use super::serve::{self, Told, is_postgres};
 use super::snapshot::{FILE, Noted, Snapshot};
-use super::{aside, copy, mysql, postgres};
+use super::{aside, copy, mysql, postgres, room};
 use crate::background;
 use crate::failure::{Advise, Exit, usage};
 use crate::files;
@@ -101,5 +101,5 @@ pub(super) async fn copied(from: &Path, to: &Path, account: Option<&Account>) ->
     let context = format!("copying the data folder {}", from.display());
     let (from, to, account) = (from.to_owned(), to.to_owned(), account.cloned());
     let work = move || copy::copy(&from, account::owner(account.as_ref()), &to, account.as_ref()).map(drop);
-    background::run(work).await?.context(context).hint(STATE_HINT)
+    room::copied(background::run(work).await?, context, STATE_HINT)
 }

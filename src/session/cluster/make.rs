@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::failure_watcher::{FailureWatcher, Scope};
 use super::ready::{self, Records};
+use super::seed::{self, Filling};
 use super::{NOTHING, Pods};
 use super::{reach, wait};
 use crate::bug;
@@ -314,6 +315,10 @@ async fn bring_up(cluster: &Cluster, created: &Created, session: &mut Session<'_
     let scope = Scope { discovery: &plan.discovery, redactor: plan.redactor(), stays, past: Past::Counts };
     let watcher = FailureWatcher::start(scope, cluster, budgets);
     let is_forwarded = matches!(maker, Maker::Up(up) if up.forward);
+    let seeded = tokio::select! {
+        seeded = seed::earlier(plan, cluster, created) => seeded?,
+        error = late(*deadline, args.timeout, cluster) => return Err(error),
+    };
     let stays_open = is_forwarded || matches!(maker, Maker::Run(_));
     let reach = tokio::select! {
         reach = reach::reach(plan, cluster, created, is_forwarded, stays_open, &observer, progress) => reach?,
@@ -325,7 +330,14 @@ async fn bring_up(cluster: &Cluster, created: &Created, session: &mut Session<'_
     let outcome = tokio::select! {
         outcome = timeout_at(*deadline, wait) => outcome,
         error = failure.reason() => return Err(error),
-        lost = watcher.lost(&observer, progress) => return Err(watcher.report(lost).await),
+        mut lost = watcher.lost(&observer, progress) => {
+            let script = seed::script_that_failed(plan, cluster, &mut lost).await;
+            let error = watcher.report(lost).await;
+            return Err(match script {
+                Some(script) => error.context(watcher.redact(&script)),
+                None => error,
+            });
+        }
         never = follower.follow(observer.pods(), watcher.events()) => match never {},
     };
     let evidence = outcome.map_err(|_| {
@@ -348,6 +360,24 @@ async fn bring_up(cluster: &Cluster, created: &Created, session: &mut Session<'_
             found.evidence
         ));
     }
+    let filling = Filling {
+        plan,
+        cluster,
+        config,
+        folder: claim.folder(),
+        targets: &reach.targets,
+        found: &found,
+        observer: &observer,
+        progress,
+        deadline: *deadline,
+        timeout: args.timeout,
+    };
+    tokio::select! {
+        filled = filling.fill(&seeded) => filled?,
+        error = failure.reason() => return Err(error),
+        lost = watcher.lost(&observer, progress) => return Err(watcher.report(lost).await),
+        never = follower.follow(observer.pods(), watcher.events()) => match never {},
+    }
     // The tests of `run` get the addresses that lead there from here; `up` tells those inside the cluster,
     // unless asked to forward.
     let is_from_here = is_forwarded || matches!(maker, Maker::Run(_));
@@ -366,6 +396,7 @@ async fn bring_up(cluster: &Cluster, created: &Created, session: &mut Session<'_
     bug::provoke("ready", &config.text(&model)?);
     let ready = ready::records(plan, &found);
     claim.record.ready.clone_from(&ready);
+    claim.record.seeded.extend(seed::names(plan));
     recording.on(is_up(plan, &found, &ready));
     let before = containers(&observer);
     Ok(Up { model, ready, forwards: reach.forwards, observer, before })

@@ -9,6 +9,7 @@ mod note;
 mod reach;
 mod ready;
 pub(super) mod restart;
+mod seed;
 pub(super) mod standing;
 pub(super) mod status;
 mod wait;

@@ -334,7 +334,9 @@ impl Servers {
             area::note_registry(&local.data, folder)?;
         }
         let environment = |database: &database::Database, port: u16, folder: &Path| {
-            call.config.for_a_seed(&call.plan, database, port, folder)
+            let address = ("127.0.0.1", port);
+            let model = call.config.model_of_seed(&call.plan, database, address, false, Some(folder))?;
+            call.config.for_a_seed(&model, folder)
         };
         let ports: Vec<u16> = self.servers.servers.iter().filter_map(|planned| planned.port).collect();
         let run = Run {
@@ -547,7 +549,7 @@ fn planned(server: &Planned) -> Database {
 /// left its own.
 fn data_folder(area: &Area, servers: &LocalPlan, plan: &Plan, progress: &Progress) -> PathBuf {
     let mut base = area.data.clone();
-    if !servers.servers.is_empty() && servers.servers.iter().all(|server| server.in_memory) {
+    if servers.is_in_memory() {
         match in_memory() {
             Ok(memory) => base = memory,
             Err(error) => progress.say(&format!("note: the data is kept on disk: {error:#}")),

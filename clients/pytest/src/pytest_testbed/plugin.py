@@ -7,7 +7,7 @@ from typing import Callable, Iterator
 
 import pytest
 
-from .client import Client, Database, Refused, hash_of
+from .client import HASH_OF_SEED, SEED, Client, Database, Refused, hash_of
 from .server import Remote, Server, Unavailable
 
 KEEP = "TESTBED_KEEP_FAILED"
@@ -110,6 +110,8 @@ def testbed_hash() -> str:
 
 
 def _hash(config: pytest.Config, migrate: Callable[[Database], object], more: str) -> str:
+    if migrate is SEED:
+        return HASH_OF_SEED
     code = getattr(migrate, "__code__", None)
     place = f"{code.co_filename}:{code.co_firstlineno}" if code else repr(type(migrate))
     hashes = config.stash[_pool].hashes

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{Entry, in_use, names, remove, remove_spares};
 use crate::files;
 use crate::manifest::quantity::Quantity;
+use crate::runtime::local::room;
 use crate::runtime::local::sealed::Sealed;
 use crate::time::Time;
 
@@ -33,23 +34,27 @@ impl SeedLimit {
 pub struct Kept {
     pub key: String,
     pub sealed: Sealed,
-    /// Its own size and that of the copies that are kept ready, in bytes.
+    /// How much a copy takes that shares no blocks, in bytes.
+    pub own: u64,
+    /// Its own size and that of the copies that are kept ready and share no blocks with it, in bytes.
     pub size: u64,
     pub used: Time,
 }
 
 /// All seeds, the one that was used last first.
 pub fn kept(cache: &Path) -> Vec<Kept> {
+    let shares_blocks = room::why_not_shared(cache, cache).is_ok_and(|why_not| why_not.is_none());
     let seed = |(lock, key): (PathBuf, String)| {
         let folder = cache.join(&key);
         let (sealed, entry) = (Sealed::read(&folder)?, Entry::read(&folder)?);
         let prefix = format!("{key}.{}{}", entry.id(), super::spare::SPARE);
         let spares = std::fs::read_dir(cache).ok()?.flatten();
         let spares = spares.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)).count();
-        let copies = 1 + u64::try_from(spares).unwrap_or_default();
+        let copies = if shares_blocks { 1 } else { 1 + u64::try_from(spares).unwrap_or_default() };
         let used = std::fs::metadata(lock).and_then(|metadata| metadata.modified()).ok()?;
         let used = Timestamp::try_from(used).ok()?.into();
-        Some(Kept { key, sealed, size: entry.size.bytes.saturating_mul(copies), used })
+        let own = entry.size.bytes;
+        Some(Kept { key, sealed, own, size: own.saturating_mul(copies), used })
     };
     let mut seeds: Vec<Kept> = names(cache, ".lock").into_iter().filter_map(seed).collect();
     seeds.sort_by_key(|seed| std::cmp::Reverse(seed.used));

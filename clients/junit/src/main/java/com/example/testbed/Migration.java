@@ -5,6 +5,12 @@ package com.example.testbed;
 public interface Migration {
     void migrate(Database database) throws Exception;
 
+    /** Stands for the project's seed, {@code seed} in testbed.yaml: copies of that are there, and nothing is filled. */
+    final class Seed implements Migration {
+        @Override
+        public void migrate(Database database) {}
+    }
+
     /** Fills nothing. */
     final class None implements Migration {
         @Override

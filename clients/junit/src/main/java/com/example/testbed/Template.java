@@ -21,6 +21,9 @@ final class Template {
         }
     }
 
+    /** The pool's hash for the copies of the project's seed. */
+    private static final String SEED = "testbed";
+
     private final Migration migration;
     private final Pool pool;
     private final String hash;
@@ -35,16 +38,18 @@ final class Template {
             throw new IllegalStateException(
                     wanted.migration().getName() + " needs a constructor without parameters", error);
         }
-        hash = digest(wanted);
+        hash = migration instanceof Migration.Seed ? SEED : digest(wanted);
         pool = Pool.around(wanted.run());
     }
 
     Lent fresh() {
+        if (migration instanceof Migration.Seed) {
+            return copy();
+        }
         while (true) {
             make();
             try {
-                Map<String, Object> answer = pool.ask("GET", "/templates/" + hash + "/tests", null);
-                return new Lent(pool, hash, ((Number) answer.get("id")).intValue(), database(answer));
+                return copy();
             } catch (Refused refused) {
                 // Somebody else was at it and has failed: here it fails too, and says why.
                 if (refused.status() != 404 && refused.status() != 410) {
@@ -52,6 +57,11 @@ final class Template {
                 }
             }
         }
+    }
+
+    private Lent copy() {
+        Map<String, Object> answer = pool.ask("GET", "/templates/" + hash + "/tests", null);
+        return new Lent(pool, hash, ((Number) answer.get("id")).intValue(), database(answer));
     }
 
     /** Makes it unless it is there. Of several processes one does it, and the others do not wait here. */

@@ -132,6 +132,24 @@ class ClientTest {
         until("it has ended", () -> servers(folder) == 0);
     }
 
+    @Testbed(migration = Migration.Seed.class)
+    static class OfASeed {
+        @Test
+        void one(Database database) {}
+    }
+
+    @Test
+    void theCopiesAreOfTheSeedWhereTheProjectHasOne(@TempDir Path folder) throws Exception {
+        Files.writeString(folder.resolve("testbed.yaml"), "databases:\n  orders: {use: postgres, seed: seed.sql}\n");
+        Files.writeString(folder.resolve("seed.sql"), "CREATE TABLE t (n int); INSERT INTO t VALUES (42)");
+        Process process = alone(folder, "seeded", null);
+        String said = new String(process.getInputStream().readAllBytes());
+        assertEquals(0, process.waitFor(), said);
+        assertTrue(said.contains("it has 42"), said);
+        kit(OfASeed.class).execute().testEvents().failed().assertThatEvents().anyMatch(event ->
+                finishedWithFailure(message(told -> told.contains("has no seed"))).matches(event));
+    }
+
     @Test
     void aProcessThatIsKilledLeavesNoServer(@TempDir Path folder) throws Exception {
         Process process = alone(folder, "waiting", null);

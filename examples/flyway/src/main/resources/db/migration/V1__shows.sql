@@ -1,0 +1,5 @@
+CREATE TABLE shows (
+    id INTEGER PRIMARY KEY,
+    title TEXT NOT NULL,
+    seats INTEGER NOT NULL
+);
