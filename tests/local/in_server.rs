@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
 use testbed::database::{Login, Password};
-use testbed::output::{Environment, Model};
+use testbed::output::{Environment, Model, Names};
 use testbed::pool::{self, Size};
 use testbed::registry::Record;
 use tokio::sync::oneshot;
@@ -56,7 +56,8 @@ impl Pool {
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 let admins: BTreeMap<&str, &Login> = admin.iter().map(|admin| ("mariadb", admin)).collect();
-                let served = pool::serve(Size::parse("2").ok(), &model, &record, &admins).await;
+                let served =
+                    pool::serve(Size::parse("2").ok(), &model, &Names::default(), &record, &admins).await;
                 let served = served.map_err(|error| format!("{error:#}"))?.expect("a pool");
                 let mut environment = Environment { set: Vec::new(), removed: Vec::new() };
                 served.tell(&mut environment);
