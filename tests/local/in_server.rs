@@ -287,7 +287,7 @@ fn what_leads_back_into_the_template_is_refused() {
     let message = answer["message"].as_str().unwrap();
     assert!(status == 503 && message.contains("trigger `g` names its own database"), "{message}");
     // Its maker can mend it, and nothing of the attempt is left.
-    assert_eq!(names(&root), [name.clone()]);
+    assert_eq!(names(&root), std::slice::from_ref(&name));
     template.query("DROP TRIGGER g").unwrap();
     // A view of a view that is gone is no more than its maker has left, either.
     template.query("CREATE VIEW w AS SELECT 1 AS n").unwrap();
