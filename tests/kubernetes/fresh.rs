@@ -1,4 +1,4 @@
-//! Fresh databases of MariaDB in a cluster, where no server can be put beside the run's: copies within it.
+//! Fresh databases of MariaDB and MySQL in a cluster, where no server can be put beside the run's: copies within it.
 
 use crate::databases::{Db, manifest};
 use crate::harness::Namespace;
@@ -45,4 +45,14 @@ fn the_manifests_administrator_makes_the_copies_of_the_tests_user() {
     let refused = folder.call(&["exec", "--pool=2", "--", "true"]);
     refused.fails(1).says("as app: Access denied").says("or let the user make them: GRANT ALL ON");
     folder.call(&["down"]).ok();
+}
+
+#[test]
+fn copies_of_mysql_are_exact() {
+    let namespace = Namespace::new("fresh-mysql");
+    let [program, schema] = ["fresh.py", "fresh.mysql.sql"]
+        .map(|name| root().join("tests/kubernetes").join(name).display().to_string());
+    let command = ["run", "--with", "mysql", "--pool=2", "--", "python3", &program, "end", &schema];
+    let run = namespace.folder.call(&command).ok();
+    assert_eq!(run.stdout, "root has the same in testbed_pool_, True\n");
 }

@@ -335,6 +335,23 @@ psql -XAtd \"${name:?}\" -c \"SELECT current_database() <> '$PGDATABASE', sum(n)
     folder.call(&["down", "--run-id", &id]).ok();
 }
 
+#[test]
+fn a_pool_hands_out_copies_of_one_in_mariadb_and_mysql() {
+    for engine in ["mariadb", "mysql"] {
+        let namespace = Namespace::new("pool-within");
+        let folder = &namespace.folder;
+        folder.file("a.sql", "CREATE TABLE a (n int);\n");
+        let seed = "    seed: {files: a.sql, run: 'mariadb -e \"INSERT INTO a VALUES (20)\"', inputs: []}\n";
+        settings(folder, engine, seed);
+        let tests = "url=$INTEGRESQL_CLIENT_BASE_URL/v1/templates/testbed/tests
+curl -sS --fail-with-body -o answer $url || { cat answer >&2; exit 22; }
+name=$(sed -n 's/.*\"database\":\"\\([^\"]*\\)\".*/\\1/p' answer)
+mariadb -N \"${name:?}\" -e \"SELECT LEFT(DATABASE(), 12), SUM(n) FROM a\" > found";
+        folder.call(&["run", "--pool=2", "--", "sh", "-ec", tests]).ok();
+        assert_eq!(folder.read("found"), "testbed_pool\t20\n", "{}", folder.read("answer"));
+    }
+}
+
 /// The rights of any run of a built-in database will do for a command.
 #[test]
 fn a_command_needs_no_further_right() {
