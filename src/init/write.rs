@@ -27,19 +27,28 @@ pub fn write(found: &[Found], migrations: Option<&Migrations>, next: &str) -> St
     let databases: Vec<String> = found.iter().map(database).collect();
     let passwords = if found.iter().any(|found| found.has_password) { PASSWORDS } else { "" };
     // SQLite is in memory, where nothing is kept.
-    let is_server = found.iter().any(|found| found.engine != Engine::Sqlite);
-    let seed = migrations.filter(|_| is_server).map(seed).unwrap_or_default();
+    let server = found.iter().find(|found| found.engine != Engine::Sqlite);
+    let seed =
+        migrations.zip(server).map(|(migrations, server)| seed(migrations, server)).unwrap_or_default();
     format!("{HEAD}{}{seed}{passwords}{REST}\n# Next: {next}\n", databases.join(""))
 }
 
 /// A proposal, which nobody is made to take: the command may need more than the database.
-fn seed(Migrations { file, run, inputs }: &Migrations) -> String {
+fn seed(Migrations { file, run, inputs }: &Migrations, server: &Found) -> String {
     let inputs = inputs.join(", ");
+    let seed = format!("    seed: {{run: {run}, inputs: [{inputs}]}}\n");
+    let text = database(&Found { places: Vec::new(), ..server.clone() });
+    // A database that is one word is a mapping then.
+    let text = match text.strip_suffix(&format!(": {}\n", image(server))) {
+        Some(name) => format!("{name}:\n    use: {}\n", image(server)),
+        None => text,
+    };
+    let entry: String = text.lines().chain(seed.lines()).map(|line| format!("#{line}\n")).collect();
     format!(
         "
-# The migrations of {file} can be put in once, and are there from the next run on (`testbed seed --help`); below the database:
-#     seed: {{run: {run}, inputs: [{inputs}]}}
-"
+# The migrations of {file} can be put in once, and are there from the next run on (testbed seed --help). Their command has to take
+# its database from the environment (DATABASE_URL, PGHOST and so on), or it changes the one that {file} names. Instead of the above:
+{entry}"
     )
 }
 

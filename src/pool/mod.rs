@@ -129,7 +129,8 @@ pub async fn serve(
 ) -> anyhow::Result<Option<Served>> {
     let Some(Size(ready)) = size.filter(|Size(size)| *size > 0) else { return Ok(None) };
     let all = model.databases.iter();
-    let mut servers: Vec<_> = all.filter(|one| is_copied(one.engine) && !one.is_further).collect();
+    let mut servers: Vec<_> =
+        all.filter(|one| is_copied(one.engine) && !one.is_further && !one.is_fork).collect();
     // The interface is made for PostgreSQL: who names no database means that.
     servers.sort_by_key(|one| one.engine != "postgres");
     let others = model.databases.iter().filter(|one| !is_copied(one.engine));
@@ -139,12 +140,19 @@ pub async fn serve(
     let (mut pools, mut refused) = (Vec::new(), None);
     for connection in servers {
         let admin = admins.get(connection.name.as_str()).copied();
-        let pool = Arc::new(Pool::new(connection, ready, names, run, admin)?);
+        let why_not = |error: &anyhow::Error| format!("{} has no pool: {error:#}", connection.name);
+        // The command may want fresh databases of the others alone, or none, and is told about this one if it asks.
+        let pool = match Pool::new(connection, ready, names, run, admin) {
+            Ok(pool) => Arc::new(pool),
+            Err(error) => {
+                others.insert(connection.name.clone(), why_not(&error));
+                continue;
+            }
+        };
         let first = match pool.first_session().await {
             Ok(first) => first,
-            // The tests may want fresh databases of the others alone, and are told about this one if they ask.
             Err(error) if matches!(pool.server, Server::Schemas(_)) => {
-                others.insert(connection.name.clone(), format!("{} has no pool: {error:#}", connection.name));
+                others.insert(connection.name.clone(), why_not(&error));
                 refused = Some(error);
                 continue;
             }

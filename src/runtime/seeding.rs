@@ -14,13 +14,17 @@ use tokio::time::timeout;
 
 use super::local::orphans::Orphans;
 use super::local::processes;
-use super::local::program::{LINES, last_lines, read_tail};
+use super::local::program::{last_lines, read_tail};
 use crate::failure::{Advise, Exit, details_of, exit_of, hints_of};
 use crate::output::Environment;
 use crate::redact::Redactor;
 
 /// What runs the commands of seeds.
 pub const SHELL: &str = "/bin/sh";
+
+/// How much of what a command has said an error shows, in lines: many tools tell the reason first, and then the way
+/// to it.
+const LINES: usize = 100;
 
 /// The exit code by which a shell tells that it has not found a program.
 const NOT_FOUND: i32 = 127;
@@ -100,7 +104,7 @@ fn told(status: ExitStatus, said: &[u8]) -> anyhow::Result<()> {
     let error = if said.is_empty() { error } else { error.detail(format!("what it said last:\n{said}")) };
     Err(match status.code() {
         Some(NOT_FOUND) => error.hint(
-            "a program that it calls is not here: it is called where testbed is, in a pod in the image of that container",
+            "a program that it calls is not found: the command runs beside testbed, on this machine or in this container",
         ),
         _ => error,
     })

@@ -381,7 +381,8 @@ fn seeds(seeds: &[String], withs: &[With], params: &mut Params) -> anyhow::Resul
             (Some((name, seed)), _) if withs.iter().any(|with| with.name == name) => (name, seed),
             (None, [only]) => (only.name.as_str(), text),
             _ => {
-                let names: Vec<&str> = withs.iter().map(|with| with.name.as_str()).collect();
+                let servers = withs.iter().filter(|with| with.engine != Engine::Sqlite);
+                let names: Vec<&str> = servers.map(|with| with.name.as_str()).collect();
                 let wrong = named.map_or_else(
                     || "--seed is for one database".to_owned(),
                     |(name, _)| format!("--seed {name}=...: there is no built-in database {name}"),

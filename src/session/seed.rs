@@ -104,7 +104,7 @@ async fn show(args: &Seed, global: &Global, progress: &Progress) -> anyhow::Resu
         return console::print(&console::json(&rows)?);
     }
     if rows.is_empty() {
-        progress.say("none of these databases has a seed");
+        progress.say("none of these databases has a seed, or they start with a snapshot (`from`)");
     }
     console::show(&columns(&rows))?;
     if each > 0 {

@@ -74,8 +74,8 @@ async fn take(args: Snapshot, global: &Global, progress: &Progress) -> anyhow::R
     let taken = local::snapshot::take(&run.record, task, name, args.replace, interrupted()).await;
     recorder.finish(progress).await;
     progress.finish();
-    taken?;
-    let called = format!("{}={name}", database.name);
+    let kept = taken?;
+    let called = format!("{kept}={name}");
     progress.say(&format!("the snapshot is kept: testbed up --from {called} starts with it"));
     Ok(())
 }

@@ -108,7 +108,7 @@ impl Standing {
                     self.record.run_id,
                     names.join(", ")
                 )))
-                .hint(format!("say which one: testbed {command} {}", names[0]));
+                .hint(format!("say which one: testbed {command} {}, with all else as before", names[0]));
             }
         };
         let found = self.record.databases.iter().find(|one| one.name == name);

@@ -28,7 +28,7 @@ const PARAMETERS: [Parameter; 28] = [
     parameter(&["init", "schema", "sql", "script", "scripts"], "--param init=schema.sql", "init: schema.sql"),
     parameter(&["seed", "seeds", "fixtures"], "--seed schema.sql", "seed: {files: schema.sql}"),
     parameter(&["from", "snapshot"], "--from loaded", "from: loaded"),
-    parameter(&["scram-iterations"], "--param scram-iterations=1", "scram-iterations: 1"),
+    parameter(&["scram-iterations"], "--param scram-iterations=1000", "scram-iterations: 1000"),
     parameter(&["extensions", "extension"], "--param extensions=hstore", "extensions: hstore"),
     parameter(&["tls", "ssl"], "--param tls=true", "tls: true"),
     parameter(

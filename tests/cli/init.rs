@@ -413,9 +413,14 @@ fn migrations_are_proposed_as_a_seed() {
         std::fs::remove_file(folder.path().join("testbed.yaml")).unwrap();
         let right: Value = serde_yaml::from_str(&text).unwrap();
         let shown = folder.call(&["init", "--print", "--with", "postgres"]).ok().stdout;
-        let line = shown.lines().find_map(|line| line.strip_prefix("#     seed: ")).expect(&shown);
-        let proposed: Value = serde_yaml::from_str(line).unwrap();
-        assert_eq!(proposed, right["databases"]["postgres"]["seed"], "{name}");
+        let (_, entry) = shown.split_once("Instead of the above:\n").expect(&shown);
+        let entry: Vec<&str> = entry.lines().map_while(|line| line.strip_prefix('#')).collect();
+        let taken = shown.replace("  postgres: postgres\n", &format!("{}\n", entry.join("\n")));
+        let proposed: Value = serde_yaml::from_str(&taken).unwrap();
+        let [proposed, right] = [&proposed, &right].map(|value| &value["databases"]["postgres"]["seed"]);
+        assert_eq!(proposed, right, "{name}");
+        folder.file("testbed.yaml", &taken);
+        folder.call(&["render"]).ok().says(right["run"].as_str().unwrap());
         let sqlite = folder.call(&["init", "--print", "--with", "sqlite"]).ok().stdout;
         assert!(!sqlite.contains("seed"), "{sqlite}");
     }

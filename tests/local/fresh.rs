@@ -491,3 +491,26 @@ fn a_seed_is_not_copied_from_under_its_users() {
     local.call(&["down", "--run-id", "r"]).ok();
     assert!(straggler.join().unwrap().is_err());
 }
+
+/// What a server with a snapshot's data was made from is not there to be copied.
+#[test]
+fn a_command_that_asks_for_no_copy_has_none_of_a_snapshot_either() {
+    let local = Local::new();
+    local.call(&["up", "--with", "mariadb", "--run-id", "r"]).ok();
+    let kept = local.call(&["snapshot", "mariadb", "s"]).ok();
+    let ask = ["--", "sh", "-c", "curl -sS $INTEGRESQL_CLIENT_BASE_URL/v1/templates/testbed/tests"];
+    let asked = |what: &[&str]| local.call(&[what, &ask[..]].concat()).ok().stdout;
+    // A fork takes no part in it.
+    local.call(&["fork", "mariadb"]).ok();
+    let _ = kept.says("testbed up --from mariadb=s starts with it");
+    local.call(&["snapshot", "mariadb-1", "s2"]).ok().says("testbed up --from mariadb=s2 starts with it");
+    let told = asked(&["exec", "--pool=1"]);
+    assert!(told.contains("was not made of a seed"), "{told}");
+    local.call(&["restore", "mariadb", "--from", "s"]).ok();
+    for what in [&["exec", "--pool=1"][..], &["run", "--with", "mariadb", "--from", "s", "--pool=1"]] {
+        let told = asked(what);
+        assert!(told.contains("mariadb has no pool: mariadb: what it was made from is not kept"), "{told}");
+    }
+    local.call(&["down"]).ok();
+    local.assert_nothing_left();
+}

@@ -91,8 +91,8 @@ impl Original {
     pub fn new(server: &Server, run_id: &str) -> anyhow::Result<Self> {
         let engine = server.engine().unwrap_or(Engine::Mysql);
         let (Some(start), Some(source)) = (server.start.clone(), server.source.clone()) else {
-            return Err(anyhow!("{}: what it was made from is not kept: an older testbed has made it, or a snapshot has become its data", server.name))
-                .hint("make the run anew: testbed down, then testbed up");
+            return Err(anyhow!("{}: what it was made from is not kept: it has the data of a snapshot, or an older testbed has made it", server.name))
+                .hint("make the run anew without a snapshot: testbed down, then testbed up");
         };
         Ok(Self {
             server: server.clone(),

@@ -80,8 +80,10 @@ pub fn find(area: &Area, project: &Path, database: &str, name: &str) -> anyhow::
     }
     let there: Vec<String> = own.iter().map(|kept| kept.snapshot.called()).collect();
     Err(usage(format!("{database} has no snapshot {name} in this project"))).hint(match there.as_slice() {
-        [] => format!("testbed snapshot {database} {name} takes one of a run that is up"),
-        there => format!("there are {}", there.join(", ")),
+        [] => format!(
+            "testbed snapshot {database} {name} takes one of a run that is up; `from` in testbed.yaml, or --from, asks for it"
+        ),
+        there => format!("there are {}; `from` in testbed.yaml, or --from, asks for one", there.join(", ")),
     })
 }
 

@@ -21,7 +21,7 @@ pub(crate) async fn take(
     name: &str,
     replaces: bool,
     interrupted: impl Future<Output = anyhow::Error>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<String> {
     let mut interrupted = pin!(interrupted);
     let mut work = Work::begin(run, task, interrupted.as_mut()).await?;
     let as_made = AsMade::read(work.server()?)?;
@@ -58,7 +58,7 @@ pub(crate) async fn take(
         },
         Err(error) => Err(error),
     };
-    let Err(error) = taken else { return work.note_work(false) };
+    let Err(error) = taken else { return work.note_work(false).map(|()| database.clone()) };
     Err(match taking.give_up().await.and_then(|()| work.note_work(false)) {
         Ok(()) => error.hint("no snapshot was kept"),
         Err(left) => {
