@@ -1,5 +1,6 @@
 //! The tool by which a project changes its database's schema: what a seed would call.
 
+use super::Read;
 use super::project::{Project, folder};
 
 /// How a project's migrations would be put in once.
@@ -60,10 +61,10 @@ const LOCKS: [&str; 8] = [
 
 /// The migrations of a project, where both the tool's file and their folder are in it.
 pub fn find(project: &Project) -> Option<Migrations> {
-    find_among(&project.files())
+    find_among(&project.files(), &|path| project.text(path))
 }
 
-fn find_among(files: &[String]) -> Option<Migrations> {
+fn find_among(files: &[String], read: Read) -> Option<Migrations> {
     let is_there = |name: &str| files.iter().any(|file| file == name);
     let has_files = |name: &str| {
         files.iter().any(|file| {
@@ -72,7 +73,9 @@ fn find_among(files: &[String]) -> Option<Migrations> {
     };
     TOOLS.iter().find_map(|tool| {
         let file = tool.files.iter().find(|name| is_there(name))?;
-        let migrations = tool.folders.iter().find(|name| has_files(name))?;
+        let told = read(file).as_deref().and_then(location).filter(|name| has_files(name));
+        let by_name = || tool.folders.iter().find(|name| has_files(name)).map(|name| (*name).to_owned());
+        let migrations = told.or_else(by_name)?;
         let locks = LOCKS.iter().filter(|name| is_there(name));
         let inputs = [format!("{migrations}/**"), (*file).to_owned()];
         Some(Migrations {
@@ -83,13 +86,24 @@ fn find_among(files: &[String]) -> Option<Migrations> {
     })
 }
 
+/// Where Alembic is told that the migrations are, as seen from its file.
+fn location(text: &str) -> Option<String> {
+    let told = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("script_location")?.trim_start().strip_prefix('='))?;
+    let told = told.trim().trim_start_matches("%(here)s/").trim_end_matches('/');
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+    (!told.is_empty() && told.chars().all(is_plain)).then(|| told.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn found(files: &[&str]) -> Option<(String, &'static str, Vec<String>)> {
         let files: Vec<String> = files.iter().map(|file| (*file).to_owned()).collect();
-        find_among(&files).map(|found| (found.file, found.run, found.inputs))
+        find_among(&files, &|_| Some("[alembic]\nscript_location = %(here)s/db/alembic\n".to_owned()))
+            .map(|found| (found.file, found.run, found.inputs))
     }
 
     #[test]
@@ -111,6 +125,8 @@ mod tests {
                 inputs(&["migrations/**", "knexfile.ts", "package-lock.json"])
             ))
         );
+        let files = ["alembic.ini", "migrations/README.md", "db/alembic/env.py"];
+        assert_eq!(found(&files).unwrap().2, ["db/alembic/**", "alembic.ini"]);
         for files in [
             &["alembic.ini"][..],
             &["migrations/1.sql"],

@@ -635,6 +635,36 @@ impl Drop for Waiting<'_> {
 
 /// The mark of the pool that a database belongs to.
 fn key_in(name: &str) -> Option<i64> {
-    let id = name.strip_prefix(PREFIX)?.get(..16)?;
-    u64::from_str_radix(id, 16).ok().map(u64::cast_signed)
+    let (id, kind) = name.strip_prefix(PREFIX)?.split_once('_')?;
+    let is_id = id.len() == 16 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let number = kind.strip_prefix("test_").or_else(|| kind.strip_prefix("template_"));
+    let number = number.map(|number| number.strip_suffix(schema::CLOSED).unwrap_or(number));
+    let is_number = number.is_some_and(|number| number.parse::<Id>().is_ok());
+    let is_own = is_id && (is_number || kind == schema::PROBE);
+    is_own.then(|| u64::from_str_radix(id, 16).ok().map(u64::cast_signed)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_pools_have_made_is_a_pools() {
+        for kind in ["test_1", "template_23", "template_4_closed", "probe"] {
+            assert_eq!(key_in(&format!("testbed_pool_00000000000000ff_{kind}")), Some(255), "{kind}");
+        }
+        for name in [
+            "testbed_pool_archive",
+            "testbed_pool_00000000000000ff",
+            "testbed_pool_00000000000000ff_mine",
+            "testbed_pool_00000000000000ff_test_x",
+            "testbed_pool_00000000000000ff_test_1_mine",
+            "testbed_pool_00000000000000FF_test_1",
+            "testbed_pool_+0000000000000ff_test_1",
+            "TESTBED_POOL_00000000000000ff_test_1",
+            "testbed_pool_0ff_test_1",
+        ] {
+            assert_eq!(key_in(name), None, "{name}");
+        }
+    }
 }

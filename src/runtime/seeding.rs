@@ -12,7 +12,6 @@ use tokio::net::unix::pipe;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::local::orphans::Orphans;
 use super::local::processes;
 use super::local::program::{last_lines, read_tail};
 use crate::failure::{Advise, Exit, details_of, exit_of, hints_of};
@@ -43,7 +42,8 @@ impl Drop for Marked<'_> {
 }
 
 /// Runs a command to its end, and ends what it has left running: nobody is to be connected to a seed. `mark` is the
-/// variable that tells what it has started.
+/// variable that tells what it has started. Beside a cluster nothing else is ended: what has lost that variable may be
+/// of a program by which `kubectl`'s configuration logs in.
 ///
 /// # Errors
 /// How it failed, with the end of what it has said.
@@ -76,23 +76,6 @@ pub async fn run(command: &str, folder: &Path, environment: Environment, mark: &
     };
     let _ = timeout(REST, read_tail(&mut pipe, &mut tail)).await;
     told(status, &tail)
-}
-
-/// The same for a command in whose place nothing else is ended: with what it has started in another session and
-/// without that variable.
-///
-/// # Errors
-/// As for [`run`].
-pub async fn run_alone(
-    command: &str,
-    folder: &Path,
-    environment: Environment,
-    mark: &str,
-) -> anyhow::Result<()> {
-    let orphans = Orphans::of_a_seed();
-    let done = run(command, folder, environment, mark).await;
-    let ended = orphans.end().await;
-    done.and(ended.map_err(|left| anyhow!("what it has started does not end: {left:?}")))
 }
 
 fn told(status: ExitStatus, said: &[u8]) -> anyhow::Result<()> {

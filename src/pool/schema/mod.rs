@@ -23,8 +23,8 @@ use tokio::time::{Instant, sleep};
 use self::definition::{Definition, Extent};
 use self::grants::Grants;
 use self::sql::{identifier, literal, row, rows, run};
-use super::PREFIX;
 use super::core::{Closed, Id, Removed, Way};
+use super::{PREFIX, key_in};
 use crate::database::{Login, Password};
 use crate::failure::Advise;
 use crate::files;
@@ -32,7 +32,9 @@ use crate::output::{Connection, Secured};
 use crate::probe::session::{self, Lasting, Reached};
 
 /// What the name of a template's database that is finalized ends with.
-const CLOSED: &str = "_closed";
+pub(super) const CLOSED: &str = "_closed";
+/// What the name of a database ends with that shows whether any can be made.
+pub(super) const PROBE: &str = "probe";
 /// How long those who were told to leave may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a pool may be without its mark before its testbed counts as killed.
@@ -121,6 +123,8 @@ impl Server {
         for wish in WISHES {
             let _ = conn.query_drop(wish).await;
         }
+        // What is sent from now on has backslashes.
+        definition::settle(&mut conn).await?;
         let has_history = conn.query_drop("SET system_versioning_insert_history = 1").await.is_ok();
         Ok(Session { server: Arc::clone(self), conn: tokio::sync::Mutex::new(conn), ended, has_history })
     }
@@ -147,7 +151,7 @@ impl Session {
         let conn = &mut *self.conn.lock().await;
         anyhow::ensure!(mark(conn, prefix).await?, "the server has a pool of the same name");
         self.sweep(conn, prefix).await?;
-        let probe = identifier(&format!("{prefix}_probe"));
+        let probe = identifier(&format!("{prefix}_{PROBE}"));
         let made = match run(conn, format!("CREATE DATABASE {probe}")).await {
             Ok(()) => run(conn, format!("DROP DATABASE {probe}")).await,
             Err(error) => Err(error),
@@ -166,7 +170,8 @@ impl Session {
 
     async fn sweep(&self, conn: &mut Conn, own: &str) -> anyhow::Result<()> {
         let mut others: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for name in named(conn, PREFIX).await? {
+        // Somebody may have named one of their own like that.
+        for name in named(conn, PREFIX).await?.into_iter().filter(|name| key_in(name).is_some()) {
             let of = name.get(..own.len()).unwrap_or(&name).to_owned();
             others.entry(of).or_default().push(name);
         }
@@ -276,7 +281,11 @@ impl Session {
             let closed = async {
                 end(conn, name).await?;
                 self.settle(conn, name, name).await?;
-                drop_database(conn, name).await
+                drop_database(conn, name).await?;
+                if self.server.templates().get(name).is_some_and(|template| template.has_grants()) {
+                    Grants::read(conn, name).await?.take(conn, &sql::pattern(name), name).await;
+                }
+                Ok(())
             };
             if let Err(error) = closed.await {
                 self.server.templates().remove(name);

@@ -164,7 +164,8 @@ pub(super) fn cut(text: &[u8], database: &str) -> Vec<Vec<u8>> {
         }
         // Three parts, a function, or what comes where a table does.
         let before = tokens[..index].iter().rev().find(|token| !token.is_sign(b'('));
-        let is_table = before.is_some_and(|token| token.is_keyword(&TABLES));
+        let is_table =
+            before.is_some_and(|token| token.is_keyword(&TABLES)) && !is_in_function(&tokens[..index]);
         if is_table || follows(3, b'.') || follows(3, b'(') {
             parts.push(text[from..token.start].to_vec());
             from = token.end;
@@ -172,6 +173,27 @@ pub(super) fn cut(text: &[u8], database: &str) -> Vec<Vec<u8>> {
     }
     parts.push(text[from..].to_vec());
     parts
+}
+
+/// Whether the last `FROM` is that of `EXTRACT(YEAR FROM column)`, `TRIM` or `SUBSTRING`: with a parenthesis before it, and
+/// no `SELECT` in between.
+fn is_in_function(tokens: &[Token]) -> bool {
+    let mut depth = 0_usize;
+    let Some(from) = tokens.iter().rposition(|token| !token.is_sign(b'(')) else { return false };
+    if !tokens[from].is_keyword(&["from"]) {
+        return false;
+    }
+    for token in tokens[..from].iter().rev() {
+        if token.is_sign(b')') {
+            depth += 1;
+        } else if token.is_sign(b'(') {
+            let Some(less) = depth.checked_sub(1) else { return true };
+            depth = less;
+        } else if depth == 0 && token.is_keyword(&["select"]) {
+            return false;
+        }
+    }
+    false
 }
 
 /// Behind which a server names a table or a sequence.
@@ -225,6 +247,10 @@ mod tests {
                 "select `f`.`id` AS `id`,NEW.`doubled`(`f`.`id`) from (`x`.`far` `f` join NEW.`a` `a` on(`a`.`e` = 'shop'))",
             ),
             ("`n` int DEFAULT nextval(`shop`.`numbers`)", "`n` int DEFAULT nextval(NEW.`numbers`)"),
+            (
+                "select extract(year from `shop`.`made`),trim(leading 'x' from `shop`.`name`),(select 1 from `shop`.`a`) from `shop`.`b`",
+                "select extract(year from `shop`.`made`),trim(leading 'x' from `shop`.`name`),(select 1 from NEW.`a`) from NEW.`b`",
+            ),
             // A table of the same name.
             ("select `shop`.`id` AS `id` from `shop`", "select `shop`.`id` AS `id` from `shop`"),
             (

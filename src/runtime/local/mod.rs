@@ -20,7 +20,7 @@ pub mod follow;
 pub mod fork;
 pub mod logs;
 mod mysql;
-pub(super) mod orphans;
+mod orphans;
 pub mod packages;
 pub mod plan;
 pub mod planned;

@@ -19,10 +19,10 @@ struct Filled {
 
 /// One seed that is being filled. Nobody can tell which of several an orphan comes from: they are ended with the
 /// last of these.
-pub(in crate::runtime) struct Orphans;
+pub(super) struct Orphans;
 
 impl Orphans {
-    pub(in crate::runtime) fn of_a_seed() -> Self {
+    pub(super) fn of_a_seed() -> Self {
         // Where this cannot be had, the variable that all are given has to do.
         let _ = set_child_subreaper(Some(getpid()));
         let mut filled = FILLED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -35,7 +35,7 @@ impl Orphans {
 
     /// # Errors
     /// As for [`processes::end`].
-    pub(in crate::runtime) async fn end(self) -> Result<(), Vec<u32>> {
+    pub(super) async fn end(self) -> Result<(), Vec<u32>> {
         processes::end(|| Self::found(1)).await
     }
 

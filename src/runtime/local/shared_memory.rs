@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::files;
 use crate::registry::Server;
 
 /// How long its removal may take.
@@ -18,7 +19,9 @@ pub(super) async fn remove(servers: &[Server]) {
     let all = std::fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
     for server in servers.iter().filter(|server| !server.process.is_alive()) {
         let Ok(data) = server.data.symlink_metadata() else { continue };
-        for id in left_by(&all, server.process.pid, data.uid()) {
+        let noted = files::read(&server.data.join("postmaster.pid"), 4096).unwrap_or_default();
+        let Some(noted) = noted_id(&String::from_utf8_lossy(&noted)).map(str::to_owned) else { continue };
+        for id in left_by(&all, server.process.pid, data.uid()).into_iter().filter(|id| **id == noted) {
             // The system has no file for it that could be deleted.
             let mut command = Command::new("ipcrm");
             command.args(["-m", id]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -27,8 +30,15 @@ pub(super) async fn remove(servers: &[Server]) {
     }
 }
 
-/// What a process has made that nobody uses any more. Where its number has been another process's since, that one has
-/// left it as well.
+/// The segment that a server has noted in its `postmaster.pid`: the number of another process may be the same by now.
+fn noted_id(text: &str) -> Option<&str> {
+    text.lines().nth(SEGMENT)?.split_whitespace().nth(1)
+}
+
+/// The line of its key and id.
+const SEGMENT: usize = 6;
+
+/// What a process has made that nobody uses any more.
 fn left_by(all: &str, pid: u32, uid: u32) -> Vec<&str> {
     let read = |line| {
         let fields: Vec<&str> = str::split_whitespace(line).collect();
@@ -53,5 +63,7 @@ mod tests {
     short 5\n";
         assert_eq!(left_by(all, 700, 104), ["1"]);
         assert!(left_by("", 700, 104).is_empty());
+        let noted = "700\n/data\n1764512345\n5432\n\nlocalhost\n 11263002         1\nready   \n";
+        assert_eq!((noted_id(noted), noted_id("700\n")), (Some("1"), None));
     }
 }

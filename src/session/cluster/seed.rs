@@ -175,9 +175,9 @@ impl Filling<'_> {
     async fn call(&self, name: &str, seed: &Seed, model: &Model, folder: &Path) -> anyhow::Result<()> {
         let mark = processes::seeding(folder);
         for command in seed.commands() {
-            self.progress.stage(name, "seeding", command);
+            self.progress.stage(name, "seeding", &self.plan.redactor().redact(command));
             let environment = self.config.for_a_seed(model, folder)?;
-            let work = seeding::run_alone(command, &seed.folder, environment, &mark);
+            let work = seeding::run(command, &seed.folder, environment, &mark);
             let outcome = timeout_at(self.deadline, work).await;
             let too_late = || anyhow!("it still runs after {}", humantime::format_duration(self.timeout));
             outcome
