@@ -451,3 +451,27 @@ fn a_pool_in_the_server_outlives_a_restart_of_that() {
     assert_eq!(names(&root), [""; 0]);
     local.call(&["down", "--run-id", "r"]).ok();
 }
+
+#[test]
+fn what_others_call_alike_stays_and_no_right_of_a_template_does() {
+    let (local, root) = server();
+    let others = ["testbed_pool_0123456789abcdef_mine", "testbed_pool_archive"];
+    others.iter().for_each(|name| drop(root.query(&format!("CREATE DATABASE {name}")).unwrap()));
+    let pool = Pool::start(&local, &root, Some(&root), false).expect("a pool");
+    let mut client = pool.client();
+    let template = initialise(&mut client, "a");
+    let name = template.database.clone().unwrap();
+    template.query("CREATE TABLE t (n int)").unwrap();
+    root.query("CREATE USER bob@'%'").unwrap();
+    for spelt in [name.replace('_', "\\_"), name] {
+        root.query(&format!("GRANT SELECT ON `{spelt}`.* TO bob@'%'")).unwrap();
+    }
+    assert_eq!(client.ask("PUT", "/templates/a", "").0, 204);
+    let _ = get(&mut client, "a");
+    pool.end();
+    let mut left = names(&root);
+    left.sort();
+    assert_eq!(left, others);
+    assert_eq!(root.value("SELECT COUNT(*) FROM mysql.db WHERE Db LIKE 'testbed%'"), "0");
+    local.call(&["down", "--run-id", "r"]).ok();
+}

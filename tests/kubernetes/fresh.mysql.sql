@@ -1,0 +1,20 @@
+SET sql_mode = '';
+CREATE TABLE parents (id BIGINT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(100) NOT NULL DEFAULT 'x', price DECIMAL(10,2) DEFAULT 1.5,
+  doubled DECIMAL(11,2) AS (price * 2) VIRTUAL, tripled DECIMAL(11,2) AS (price * 3) STORED, hidden INT DEFAULT 7 INVISIBLE,
+  made DATETIME(6) DEFAULT CURRENT_TIMESTAMP(6), document JSON, place POINT, day DATE, kind ENUM('a','b') DEFAULT 'a',
+  UNIQUE KEY by_name (name), KEY by_upper ((UPPER(name))), CHECK (price > 0)) COMMENT='of `all` kinds' AUTO_INCREMENT=100;
+INSERT INTO parents (name, price, document, place, day) VALUES ('a''b\\c', 1, '{"a": [1, 2]}', ST_GeomFromText('POINT(1 2)'), '0000-00-00'), ('é🐘', 2, NULL, NULL, '2026-01-01');
+INSERT INTO parents (id, name, hidden) VALUES (1000, 'last', 8);
+CREATE TABLE children (id INT PRIMARY KEY, parent BIGINT, CONSTRAINT of_parent FOREIGN KEY (parent) REFERENCES parents (id) ON DELETE CASCADE);
+INSERT INTO children VALUES (0, 100), (2, 1000);
+CREATE TABLE parts (id INT, year INT, PRIMARY KEY (id, year)) PARTITION BY RANGE (year) (PARTITION old VALUES LESS THAN (2000), PARTITION rest VALUES LESS THAN MAXVALUE);
+INSERT INTO parts VALUES (1, 1990), (2, 2020);
+DELIMITER //
+CREATE FUNCTION twice(n INT) RETURNS INT DETERMINISTIC RETURN n * 2 //
+CREATE PROCEDURE add_child(IN p BIGINT) BEGIN INSERT INTO children SELECT COALESCE(MAX(id), 0) + 1, p FROM children; END //
+CREATE TRIGGER first_of BEFORE INSERT ON children FOR EACH ROW SET NEW.parent = COALESCE(NEW.parent, 100) //
+CREATE TRIGGER second_of BEFORE INSERT ON children FOR EACH ROW FOLLOWS first_of SET @seen = 1 //
+CREATE EVENT nightly ON SCHEDULE EVERY 1 DAY STARTS '2030-01-01 00:00:00' ON COMPLETION PRESERVE DO DELETE FROM children WHERE id < 0 //
+DELIMITER ;
+CREATE VIEW z_view AS SELECT id, name FROM parents;
+CREATE SQL SECURITY INVOKER VIEW a_view AS SELECT z.id, twice(2) AS four FROM z_view z;
