@@ -105,10 +105,13 @@ impl Grants {
     /// Takes them away. What is not there any more need not be taken.
     pub(super) async fn take(&self, session: &mut Conn, pattern: &str, database: &str) {
         for (on, to, is_grantable) in self.0.keys() {
-            let on = on.sql(pattern, database);
-            let _ = run(session, format!("REVOKE ALL PRIVILEGES ON {on} FROM {to}")).await;
-            if *is_grantable {
-                let _ = run(session, format!("REVOKE GRANT OPTION ON {on} FROM {to}")).await;
+            // Without backslashes a name has been taken for a pattern, and is kept as it was spelt.
+            let spellings = [on.sql(pattern, database), on.sql(database, database)];
+            for on in spellings.iter().take(if *on == On::All && !database.is_empty() { 2 } else { 1 }) {
+                let _ = run(session, format!("REVOKE ALL PRIVILEGES ON {on} FROM {to}")).await;
+                if *is_grantable {
+                    let _ = run(session, format!("REVOKE GRANT OPTION ON {on} FROM {to}")).await;
+                }
             }
         }
     }
