@@ -228,7 +228,8 @@ impl Seed {
     /// Tells its commands, and what they read, from others, wherever the project is; `None` where it has none.
     pub fn work(&self) -> Option<String> {
         // A project may be in another place the next time, with the same folders in it.
-        let folder = self.folder.file_name().unwrap_or_default();
+        let here = std::env::current_dir().unwrap_or_default();
+        let folder = self.folder.strip_prefix(here).unwrap_or_else(|_| Path::new(""));
         let step = |step: &Step| format!("{:?} {folder:?} {:?}", step.run, step.inputs);
         let steps: Vec<String> = self.steps.iter().filter(|step| step.run.is_some()).map(step).collect();
         (!steps.is_empty()).then(|| Part::of("", steps.join("\n").as_bytes()).value)

@@ -143,7 +143,7 @@ fn a_command_that_fails_shows_what_it_said() {
             ),
             (
                 "no-such-tool upgrade",
-                ["it failed (exit status: 127)", "hint: a program that it calls is not here"],
+                ["it failed (exit status: 127)", "hint: a program that it calls is not found"],
             ),
         ] {
             settings(folder, engine, &format!("    seed: {{run: '{run}', inputs: []}}\n"));
