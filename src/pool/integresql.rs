@@ -322,8 +322,8 @@ fn refused(what: &'static str) -> impl Fn(Refusal) -> Answer {
     move |refusal| match refusal {
         Refusal::Unknown => (StatusCode::NOT_FOUND, message(&format!("{what} not found"))),
         Refusal::Unseeded => {
-            let told = "the database that is copied was not made of a seed: `seed` in testbed.yaml, or --seed, names one, and a run that \
-                 starts with a snapshot has that in its place";
+            let told = "the database that is copied has no seed: `seed` in testbed.yaml, or --seed, names one; a run that starts with a \
+                 snapshot has that in its place";
             (StatusCode::NOT_FOUND, message(told))
         }
         Refusal::Discarded => (StatusCode::GONE, message("template was just discarded")),

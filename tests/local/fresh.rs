@@ -505,7 +505,7 @@ fn a_command_that_asks_for_no_copy_has_none_of_a_snapshot_either() {
     let _ = kept.says("testbed up --from mariadb=s starts with it");
     local.call(&["snapshot", "mariadb-1", "s2"]).ok().says("testbed up --from mariadb=s2 starts with it");
     let told = asked(&["exec", "--pool=1"]);
-    assert!(told.contains("was not made of a seed"), "{told}");
+    assert!(told.contains("has no seed"), "{told}");
     local.call(&["restore", "mariadb", "--from", "s"]).ok();
     for what in [&["exec", "--pool=1"][..], &["run", "--with", "mariadb", "--from", "s", "--pool=1"]] {
         let told = asked(what);

@@ -37,6 +37,8 @@ pub(super) const CLOSED: &str = "_closed";
 pub(super) const PROBE: &str = "probe";
 /// How long those who were told to leave may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long sessions may stay whose clients have gone.
+const LEAVING: Duration = Duration::from_secs(3);
 /// How long a pool may be without its mark before its testbed counts as killed.
 const UNMARKED: Duration = Duration::from_secs(2);
 /// How soon it is looked again whether those have left who were told to.
@@ -236,10 +238,15 @@ impl Session {
     pub(super) async fn create_seeded(&self, name: &str) -> anyhow::Result<()> {
         let conn = &mut *self.conn.lock().await;
         let own = self.server.connection.database.as_deref().context("the run names no database")?;
-        anyhow::ensure!(
-            users(conn, own).await?.is_empty(),
-            "somebody was logged in to {own} when the command began"
-        );
+        // A server does not notice at once that the client of a session has gone, such as the seed's.
+        let deadline = Instant::now() + LEAVING;
+        while !users(conn, own).await?.is_empty() {
+            anyhow::ensure!(
+                Instant::now() < deadline,
+                "somebody was logged in to {own} when the command began"
+            );
+            sleep(AGAIN).await;
+        }
         self.settle(conn, own, name).await
     }
 
