@@ -225,6 +225,10 @@ impl Seed {
         self.steps.iter().filter_map(|step| step.run.as_deref())
     }
 
+    pub fn has_commands(&self) -> bool {
+        self.commands().next().is_some()
+    }
+
     /// Tells its commands, and what they read, from others, wherever the project is; `None` where it has none.
     pub fn work(&self) -> Option<String> {
         // A project may be in another place the next time, with the same folders in it.

@@ -114,9 +114,8 @@ pub fn check<'a>(size: Option<Size>, engines: impl IntoIterator<Item = &'a str>)
         .hint("leave out --pool (or pool in testbed.yaml), or add such a database")
 }
 
-/// Serves the pools of a run's servers; `None` where nobody asks for that. `admins` are the administrators of those
-/// that the manifest tells, by the databases' names. `names`
-/// are those of the command's variables.
+/// Serves the pools of a run's servers; `None` where nobody asks for that. `names` are those of the command's
+/// variables, and `admins` the administrators of those that the manifest tells, by the databases' names.
 ///
 /// # Errors
 /// A server takes no login, or there is no port to be had.

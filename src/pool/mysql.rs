@@ -12,6 +12,7 @@ use anyhow::{Context, anyhow};
 use tokio::time::sleep;
 
 use super::core::{Closed, Id, Removed, Way};
+use super::noted;
 use crate::background;
 use crate::files;
 use crate::output::{self, Connection, Model};
@@ -47,7 +48,7 @@ struct Running {
 impl Server {
     pub(super) fn new(connection: Connection, run: &Record) -> anyhow::Result<Self> {
         let local = run.local().cloned().unwrap_or_default();
-        let noted = local.servers.iter().find(|server| Some(server.port) == connection.port);
+        let noted = noted(run, &connection);
         let noted = noted.with_context(|| format!("{} has no server on this machine", connection.name))?;
         let original = Original::new(noted, &run.run_id)?;
         let connection = connection.in_database(original.database());

@@ -17,7 +17,7 @@ use crate::manifest::lifetime::Lifetime;
 use crate::manifest::owner::Owner;
 use crate::manifest::policy::{Allowance, Refused};
 use crate::manifest::render::{Params, Variables, is_param_name};
-use crate::manifest::seed::Written;
+use crate::manifest::seed::{Seed, Written};
 use crate::manifest::setup::{self, Asked, Setup};
 use crate::manifest::stamp::{self, Stamp};
 use crate::manifest::{Object, check, foreign, images, mesh, parse, render};
@@ -198,8 +198,7 @@ impl Plan {
             .hint("leave out from, or make the run on this machine: --runtime local");
         }
         let mut asked = self.asked.iter();
-        let has_command =
-            |asked: &Asked| asked.seed.as_ref().is_some_and(|seed| seed.commands().next().is_some());
+        let has_command = |asked: &Asked| asked.seed.as_ref().is_some_and(Seed::has_commands);
         if let Some((name, _)) = asked.find(|(_, asked)| has_command(asked) && !Path::new(SHELL).exists()) {
             return Err(usage(format!("{name}: the seed's command needs {SHELL}, which is not here")))
                 .hint("it is called where testbed is, and testbed's own image has nothing else: take one with the project's tools, and copy /testbed into it");

@@ -143,7 +143,7 @@ const TAIL: usize = 64 << 10;
 const PIPE: usize = 64 << 10;
 
 /// How much of a log an error shows.
-pub(in crate::runtime) const LINES: usize = 20;
+pub(super) const LINES: usize = 20;
 
 /// The last lines of a text that are not blank.
 pub(in crate::runtime) fn last_lines(text: &str, count: usize) -> String {

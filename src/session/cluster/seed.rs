@@ -56,10 +56,6 @@ fn of<'a>(plan: &'a Plan, database: &Database) -> Option<&'a Seed> {
     plan.asked.get(&database.name)?.seed.as_ref()
 }
 
-fn has_commands(seed: &Seed) -> bool {
-    seed.commands().next().is_some()
-}
-
 /// The name of the Secret that notes the end of a pod's seed: no other pod of this name is meant.
 fn note_name(pod: &str, uid: &str) -> String {
     format!("{pod}--seeded-{uid}")
@@ -83,7 +79,7 @@ pub(super) async fn earlier(
         };
         let Some(pod) = created.adopted.iter().find(is_pod) else { continue };
         seeded.insert(database.name.clone());
-        if !has_commands(seed) {
+        if !seed.has_commands() {
             continue;
         }
         let name = note_name(&pod.name_any(), &pod.uid().unwrap_or_default());
@@ -147,7 +143,7 @@ impl Filling<'_> {
         let folder = folder.context("making a folder for what the seed's command reads");
         let folder = match folder.hint("set TMPDIR to a folder that can be written") {
             Ok(folder) => Some(folder),
-            Err(error) if has_commands(seed) => return Err(error),
+            Err(error) if seed.has_commands() => return Err(error),
             Err(_) => None,
         };
         let (address, there) = ((target.host.as_str(), target.port), folder.as_ref().map(TempDir::path));
@@ -164,7 +160,7 @@ impl Filling<'_> {
         {
             self.progress.explain(&format!("{name}: who is logged in stays: {error:#}"));
         }
-        if has_commands(seed) {
+        if seed.has_commands() {
             self.note(pod).await?;
             self.progress.stage(name, READY, "with its seed");
         }
