@@ -193,7 +193,7 @@ pub async fn serve(
 /// # Errors
 /// The server takes no login, or somebody does not leave.
 pub async fn leave_nobody(connection: &Connection) -> anyhow::Result<()> {
-    let server = postgres::Server { connection: connection.clone() };
+    let server = postgres::Server { connection: connection.clone(), sessions: "testbed".to_owned() };
     server.session().await?.empty_own().await
 }
 
@@ -249,8 +249,6 @@ struct Pool {
     run_id: String,
     /// Those of the command's variables that this database alone makes up.
     names: Names,
-    /// Marks what belongs to this pool on a server that has others as well.
-    key: i64,
     core: Mutex<Core>,
     /// There may be something to do.
     changed: Notify,
@@ -272,9 +270,11 @@ impl Pool {
         run: &Record,
         admin: Option<&Login>,
     ) -> anyhow::Result<Self> {
+        // Marks what belongs to this pool on a server that has others as well.
         let id = u64::from_be_bytes(uuid::Uuid::new_v4().into_bytes()[..8].try_into().unwrap_or_default());
+        let name = format!("{PREFIX}{id:016x}");
         let (server, most) = if connection.engine == "postgres" {
-            let server = postgres::Server { connection: connection.clone() };
+            let server = postgres::Server { connection: connection.clone(), sessions: name.clone() };
             (Server::Postgres(Box::new(server)), MOST)
         } else if run.local().is_none() {
             (Server::Schemas(Arc::new(schema::Server::new(connection.clone(), admin))), MOST)
@@ -288,8 +288,7 @@ impl Pool {
             server,
             run_id: run.run_id.clone(),
             names,
-            key: id.cast_signed(),
-            core: Mutex::new(Core::new(limits, format!("{PREFIX}{id:016x}"))),
+            core: Mutex::new(Core::new(limits, name)),
             changed: Notify::new(),
             settled: Notify::new(),
             has_settings: Mutex::default(),
@@ -310,7 +309,7 @@ impl Pool {
     async fn first_session(&self) -> anyhow::Result<Session> {
         let session = self.server.session().await?;
         let prefix = self.core().prefix().to_owned();
-        Box::pin(session.begin(self.key, &prefix)).await?;
+        Box::pin(session.begin(&prefix)).await?;
         Ok(session)
     }
 
@@ -335,7 +334,7 @@ impl Pool {
             if (is_first || work.is_some()) && session.as_ref().is_none_or(Session::is_closed) {
                 session = self.server.session().await.ok();
                 if let Some(session) = session.as_ref().filter(|_| is_first) {
-                    session.mark(self.key, &prefix).await;
+                    let _ = session.mark(&prefix).await;
                 }
             }
             let Some(work) = work else {
@@ -632,15 +631,15 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// The mark of the pool that a database belongs to.
-fn key_in(name: &str) -> Option<i64> {
+/// The name of the pool that a database belongs to.
+fn pool_of(name: &str) -> Option<&str> {
     let (id, kind) = name.strip_prefix(PREFIX)?.split_once('_')?;
     let is_id = id.len() == 16 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let number = kind.strip_prefix("test_").or_else(|| kind.strip_prefix("template_"));
     let number = number.map(|number| number.strip_suffix(schema::CLOSED).unwrap_or(number));
     let is_number = number.is_some_and(|number| number.parse::<Id>().is_ok());
     let is_own = is_id && (is_number || kind == schema::PROBE);
-    is_own.then(|| u64::from_str_radix(id, 16).ok().map(u64::cast_signed)).flatten()
+    name.get(..PREFIX.len() + id.len()).filter(|_| is_own)
 }
 
 #[cfg(test)]
@@ -650,7 +649,8 @@ mod tests {
     #[test]
     fn only_what_pools_have_made_is_a_pools() {
         for kind in ["test_1", "template_23", "template_4_closed", "probe"] {
-            assert_eq!(key_in(&format!("testbed_pool_00000000000000ff_{kind}")), Some(255), "{kind}");
+            let pool = "testbed_pool_00000000000000ff";
+            assert_eq!(pool_of(&format!("{pool}_{kind}")), Some(pool), "{kind}");
         }
         for name in [
             "testbed_pool_archive",
@@ -663,7 +663,7 @@ mod tests {
             "TESTBED_POOL_00000000000000ff_test_1",
             "testbed_pool_0ff_test_1",
         ] {
-            assert_eq!(key_in(name), None, "{name}");
+            assert_eq!(pool_of(name), None, "{name}");
         }
     }
 }

@@ -4,7 +4,6 @@
 //! extensions included, and waits five seconds before it says so. So a template takes no logins from the moment
 //! on at which it is finalized, and whoever is in it is ended before each copy.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -16,6 +15,7 @@ use tokio_postgres::{Client, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::core::{Closed, Id, Removed, Way};
+use super::{PREFIX, pool_of};
 use crate::files;
 use crate::output::{Connection, Secured};
 use crate::postgres::{Bounds, Connector, Fault};
@@ -27,8 +27,6 @@ const BOUNDS: Bounds = Bounds { message: 1 << 20, answer: 8 << 20 };
 const MAINTENANCE: &str = "postgres";
 /// How long one statement may take, and how long a server may take that is being restarted.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How long a pool may be without its mark before its testbed counts as killed.
-const UNMARKED: Duration = Duration::from_secs(2);
 /// How soon it is looked again whether those have left who were told to.
 const AGAIN: Duration = Duration::from_millis(10);
 
@@ -39,6 +37,9 @@ const HAS_FORCE: u32 = 13;
 /// From this one on they can let the file system share what is copied.
 const HAS_CLONES: u32 = 18;
 
+/// Ends the sessions of that name but this one.
+const END_NAMED: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 \
+                         AND pid <> pg_backend_pid() AND usename = current_user";
 /// Ends who is logged in to a database, as far as this user may.
 const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid() \
                    AND (usename = current_user OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))";
@@ -58,6 +59,8 @@ const COPY_RIGHTS: &str = "UPDATE pg_database copy SET datacl = source.datacl FR
 /// A server.
 pub(super) struct Server {
     pub connection: Connection,
+    /// The name of all sessions that are opened here, by which others find them.
+    pub sessions: String,
 }
 
 /// A session from which databases are made and removed.
@@ -105,7 +108,7 @@ impl Server {
             .user(user.as_deref().unwrap_or_default())
             .password(password.as_deref().unwrap_or_default())
             .dbname(database)
-            .application_name("testbed")
+            .application_name(&self.sessions)
             .connect_timeout(PATIENCE)
             .ssl_mode(SslMode::Disable);
         let tls = self.tls();
@@ -147,13 +150,13 @@ impl Session {
     }
 
     /// Marks the pool as one that is in use, as long as this session lasts.
-    pub(super) async fn mark(&self, key: i64) -> anyhow::Result<bool> {
-        let row = self.client.query_one("SELECT pg_try_advisory_lock($1)", &[&key]).await?;
+    pub(super) async fn mark(&self, pool: &str) -> anyhow::Result<bool> {
+        let row = self.client.query_one("SELECT pg_try_advisory_lock($1)", &[&key(pool)]).await?;
         Ok(row.try_get(0)?)
     }
 
-    async fn unmark(&self, key: i64) -> anyhow::Result<()> {
-        self.client.execute("SELECT pg_advisory_unlock($1)", &[&key]).await?;
+    pub(super) async fn unmark(&self, pool: &str) -> anyhow::Result<()> {
+        self.client.execute("SELECT pg_advisory_unlock($1)", &[&key(pool)]).await?;
         Ok(())
     }
 
@@ -164,49 +167,16 @@ impl Session {
         Ok(rows.iter().filter_map(|row| row.try_get(0).ok()).collect())
     }
 
-    /// Removes what pools have left whose testbed was killed. `key` finds a pool's mark in the name of a database.
-    pub(super) async fn sweep(
-        &self,
-        prefix: &str,
-        key: impl Fn(&str) -> Option<i64>,
-        own: i64,
-    ) -> anyhow::Result<()> {
-        let others = self.named(prefix).await?.into_iter().filter_map(|name| {
-            let key = key(&name).filter(|key| *key != own)?;
-            Some((key, name))
-        });
-        let mut others: BTreeMap<i64, Vec<String>> = others.fold(BTreeMap::new(), |mut all, (key, name)| {
-            all.entry(key).or_default().push(name);
-            all
-        });
-        let deadline = Instant::now() + UNMARKED;
-        // A pool whose session has ended, as when the server was restarted, marks itself again within this time.
-        loop {
-            let mut marked = Vec::new();
-            for key in others.keys() {
-                if self.mark(*key).await? {
-                    self.unmark(*key).await?;
-                } else {
-                    marked.push(*key);
-                }
-            }
-            marked.iter().for_each(|key| drop(others.remove(key)));
-            if others.is_empty() || Instant::now() >= deadline {
-                break;
-            }
-            sleep(UNMARKED / 10).await;
+    /// Removes a pool's databases. Nobody makes one any more, but a server goes on with what a client that is gone has
+    /// asked it for.
+    pub(super) async fn clear(&self, pool: &str) -> anyhow::Result<()> {
+        self.end(END_NAMED, pool).await.with_context(|| format!("ending the sessions of {pool}"))?;
+        let mut removed = Ok(());
+        for name in self.named(pool).await?.into_iter().filter(|name| pool_of(name) == Some(pool)) {
+            // What is in the way of one is not in that of the others.
+            removed = removed.and(self.remove(&name, Way::Forced).await.map(drop));
         }
-        for (key, names) in others {
-            if self.mark(key).await? {
-                let mut removed = Ok(());
-                for name in names {
-                    removed = removed.and(self.remove(&name, Way::Forced).await.map(drop));
-                }
-                self.unmark(key).await?;
-                removed?;
-            }
-        }
-        Ok(())
+        removed
     }
 
     /// An empty database, for a template.
@@ -240,9 +210,14 @@ impl Session {
 
     /// Ends who is in the database, and waits until they have left.
     async fn empty(&self, name: &str) -> anyhow::Result<()> {
+        self.end(END, name).await.with_context(|| format!("ending who is in the database {name}"))
+    }
+
+    /// Ends those whom a statement of that kind finds, and waits until it finds none any more.
+    async fn end(&self, statement: &str, what: &str) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while !self.client.query(END, &[&name]).await?.is_empty() {
-            anyhow::ensure!(Instant::now() < deadline, "somebody does not leave the database {name}");
+        while !self.client.query(statement, &[&what]).await?.is_empty() {
+            anyhow::ensure!(Instant::now() < deadline, "somebody does not leave");
             sleep(AGAIN).await;
         }
         Ok(())
@@ -345,6 +320,12 @@ impl Session {
         }
         Ok((used, ever))
     }
+}
+
+/// The number of a pool's mark.
+fn key(pool: &str) -> i64 {
+    let id = pool.strip_prefix(PREFIX).and_then(|id| u64::from_str_radix(id, 16).ok());
+    id.unwrap_or_default().cast_signed()
 }
 
 /// What the server has said, without the driver's own words around it.

@@ -1,10 +1,17 @@
 //! A server whose databases are copied, of whichever engine.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use super::core::{Closed, Id, Removed, Way};
-use super::{PREFIX, key_in, mysql, postgres, schema};
+use super::{PREFIX, mysql, pool_of, postgres, schema};
 use crate::output::Connection;
+
+/// How long a pool may be without its mark before its testbed counts as killed.
+const UNMARKED: Duration = Duration::from_secs(2);
 
 pub(super) enum Server {
     Postgres(Box<postgres::Server>),
@@ -73,37 +80,84 @@ impl Session {
     }
 
     /// Marks the pool as one that is in use, and removes what earlier ones have left.
-    pub(super) async fn begin(&self, key: i64, prefix: &str) -> anyhow::Result<()> {
+    pub(super) async fn begin(&self, pool: &str) -> anyhow::Result<()> {
         match self {
-            Self::Postgres(session) => {
-                session.mark(key).await?;
-                session.sweep(PREFIX, key_in, key).await
-            }
-            Self::Mysql(server) => server.begin(prefix).await,
-            Self::Schemas(session) => session.begin(prefix).await,
-        }
-    }
-
-    /// Marks it again, after the session that has done it before has ended.
-    pub(super) async fn mark(&self, key: i64, prefix: &str) {
-        match self {
-            Self::Postgres(session) => drop(session.mark(key).await),
-            Self::Mysql(_) => {}
-            Self::Schemas(session) => drop(session.mark(prefix).await),
-        }
-    }
-
-    /// Removes all databases of the pool.
-    pub(super) async fn clear(&self, prefix: &str) -> anyhow::Result<()> {
-        match self {
-            Self::Postgres(session) => {
-                for name in session.named(prefix).await? {
-                    session.remove(&name, Way::Forced).await?;
+            Self::Mysql(server) => server.begin(pool).await,
+            Self::Postgres(_) | Self::Schemas(_) => {
+                anyhow::ensure!(self.mark(pool).await?, "the server has a pool of the same name");
+                self.sweep(pool).await?;
+                match self {
+                    Self::Schemas(session) => session.begin(pool).await,
+                    Self::Postgres(_) | Self::Mysql(_) => Ok(()),
                 }
-                Ok(())
             }
-            Self::Mysql(server) => server.clear(prefix).await,
-            Self::Schemas(session) => session.clear(prefix).await,
+        }
+    }
+
+    /// Marks a pool, as long as this session lasts, unless it is marked.
+    pub(super) async fn mark(&self, pool: &str) -> anyhow::Result<bool> {
+        match self {
+            Self::Postgres(session) => session.mark(pool).await,
+            Self::Mysql(_) => Ok(true),
+            Self::Schemas(session) => session.mark(pool).await,
+        }
+    }
+
+    async fn unmark(&self, pool: &str) -> anyhow::Result<()> {
+        match self {
+            Self::Postgres(session) => session.unmark(pool).await,
+            Self::Mysql(_) => Ok(()),
+            Self::Schemas(session) => session.unmark(pool).await,
+        }
+    }
+
+    /// The databases of all pools.
+    async fn all(&self) -> anyhow::Result<Vec<String>> {
+        match self {
+            Self::Postgres(session) => session.named(PREFIX).await,
+            Self::Mysql(_) => Ok(Vec::new()),
+            Self::Schemas(session) => session.named(PREFIX).await,
+        }
+    }
+
+    /// Removes what pools have left whose testbed was killed.
+    async fn sweep(&self, own: &str) -> anyhow::Result<()> {
+        let all = self.all().await?;
+        // Somebody may have named one of their own like that.
+        let pools = all.iter().filter_map(|name| pool_of(name)).filter(|pool| *pool != own);
+        let mut others: BTreeSet<&str> = pools.collect();
+        let deadline = Instant::now() + UNMARKED;
+        // A pool whose session has ended, as when the server was restarted, marks itself again within this time.
+        loop {
+            let mut marked = Vec::new();
+            for pool in &others {
+                match self.mark(pool).await? {
+                    true => self.unmark(pool).await?,
+                    false => marked.push(*pool),
+                }
+            }
+            others.retain(|pool| !marked.contains(pool));
+            if others.is_empty() || Instant::now() >= deadline {
+                break;
+            }
+            sleep(UNMARKED / 10).await;
+        }
+        for pool in others {
+            if self.mark(pool).await? {
+                let removed = self.clear(pool).await;
+                self.unmark(pool).await?;
+                removed?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes all databases of a pool.
+    pub(super) async fn clear(&self, pool: &str) -> anyhow::Result<()> {
+        match self {
+            Self::Postgres(session) => session.clear(pool).await,
+            Self::Mysql(server) => server.clear(pool).await,
+            Self::Schemas(session) => session.clear(pool).await,
         }
     }
 

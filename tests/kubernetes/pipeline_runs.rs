@@ -31,20 +31,20 @@ pub fn install() -> bool {
 pub fn define(definition: &Value) {
     let name = definition["metadata"]["name"].as_str().expect("a name");
     let mut error = String::new();
-    // Somebody who does the same at the same time can come in between.
-    for _ in 0..5 {
-        let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
-        let output = kubectl_output(&apply, Some(definition.to_string().as_bytes()));
+    let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    let wait = ["wait", "--for=condition=established", "--timeout=60s", &format!("crd/{name}")];
+    // Somebody who does the same at the same time can come in between, and kubectl does not wait for the conditions of
+    // an object that has none yet.
+    for _ in 0..20 {
+        let mut output = kubectl_output(&apply, Some(definition.to_string().as_bytes()));
         if output.status.success() {
-            crate::harness::kubectl(&[
-                "wait",
-                "--for=condition=established",
-                "--timeout=60s",
-                &format!("crd/{name}"),
-            ]);
+            output = kubectl_output(&wait, None);
+        }
+        if output.status.success() {
             return;
         }
         error = String::from_utf8_lossy(&output.stderr).into_owned();
+        std::thread::sleep(std::time::Duration::from_millis(100));
     }
     panic!("{name} cannot be defined: {error}");
 }

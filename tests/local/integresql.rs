@@ -648,7 +648,24 @@ fn a_run_that_stays_up_keeps_nothing_of_it() {
     let (_, databases) = local.up(&["--with", "postgres", "--run-id", "r"]);
     let names = || databases[0].query("SELECT datname FROM pg_database ORDER BY 1").unwrap();
     let before = names();
-    let exec = ["exec", "--run-id", "r", "--pool"];
+    let exec = ["exec", "--run-id", "r", "--pool=2"];
+    // The server is still at the next copies when the command ends.
+    for ends in [true, false] {
+        let mut serving = Serving::start(&local, &exec);
+        let mut client = serving.client();
+        let (_, answer) = client.initialise("large");
+        database(&answer).query("CREATE TABLE t AS SELECT generate_series(1, 1000000) AS n").unwrap();
+        assert_eq!(client.status("PUT", "/templates/large"), 204);
+        client.get("large");
+        if ends {
+            serving.end().ok();
+        } else {
+            serving.child.kill().unwrap();
+            serving.child.wait().unwrap();
+            Serving::start(&local, &exec).end().ok();
+        }
+        assert_eq!(names(), before);
+    }
     let (one, other) = (Serving::start(&local, &exec), Serving::start(&local, &exec));
     // Two commands on one run have pools of their own.
     let (mut first, mut second) = (one.client(), other.client());

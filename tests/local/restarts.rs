@@ -32,6 +32,10 @@ fn a_server_that_was_stopped_is_started_again_whatever_comes() {
             [("stopping", "INT", 130), ("stopping", "TERM", 143), ("starting", "INT", 130)]
         {
             let (before, _) = server(&local);
+            // What was committed a moment ago stays.
+            let client = if engine == "postgres" { "psql -Atc" } else { "mariadb -Ne" };
+            let fill = format!("{client} 'CREATE TABLE {word}_{signal} (n int)'");
+            local.call(&["exec", "--", "sh", "-c", &fill]).ok();
             let mut restart = local.start(&["restart"]);
             restart.until_it_says(&format!("{engine}: {word}"));
             restart.signal(signal);
@@ -48,9 +52,11 @@ fn a_server_that_was_stopped_is_started_again_whatever_comes() {
                 after != before && state == "Running" && is_alive(after),
                 "{engine} {word}: {after} {state}"
             );
-            let client = if engine == "postgres" { "psql -Atc" } else { "mariadb -Ne" };
-            let script = format!("until {client} 'SELECT 5' 2> /dev/null; do sleep 0.05; done");
-            assert_eq!(local.call(&["exec", "--", "sh", "-c", &script]).ok().stdout, "5\n");
+            let select = format!("SELECT count(*) FROM {word}_{signal}");
+            let script =
+                format!("until {client} 'SELECT 5' 2> /dev/null; do sleep 0.05; done; {client} '{select}'");
+            let called = local.call(&["exec", "--", "timeout", "60", "sh", "-c", &script]);
+            assert_eq!(called.ok().stdout, "5\n0\n");
         }
         // Not enough for any server.
         let (before, _) = server(&local);

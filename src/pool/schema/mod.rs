@@ -24,7 +24,7 @@ use self::definition::{Definition, Extent};
 use self::grants::Grants;
 use self::sql::{identifier, literal, row, rows, run};
 use super::core::{Closed, Id, Removed, Way};
-use super::{PREFIX, key_in};
+use super::{PREFIX, pool_of};
 use crate::database::{Login, Password};
 use crate::failure::Advise;
 use crate::files;
@@ -39,8 +39,6 @@ pub(super) const PROBE: &str = "probe";
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long sessions may stay whose clients have gone.
 const LEAVING: Duration = Duration::from_secs(3);
-/// How long a pool may be without its mark before its testbed counts as killed.
-const UNMARKED: Duration = Duration::from_secs(2);
 /// How soon it is looked again whether those have left who were told to.
 const AGAIN: Duration = Duration::from_millis(10);
 
@@ -143,16 +141,23 @@ impl Session {
     }
 
     /// Marks the pool as one that is in use, as long as this session lasts.
-    pub(super) async fn mark(&self, prefix: &str) -> anyhow::Result<bool> {
-        mark(&mut *self.conn.lock().await, prefix).await
+    pub(super) async fn mark(&self, pool: &str) -> anyhow::Result<bool> {
+        let conn = &mut *self.conn.lock().await;
+        Ok(row(conn, &format!("SELECT COALESCE(GET_LOCK({}, 0), 0)", literal(pool))).await?.number(0)? == 1)
     }
 
-    /// Marks the pool, removes what others have left whose testbed was killed, and sees to it that the tests' user has its
-    /// rights in this one.
+    pub(super) async fn unmark(&self, pool: &str) -> anyhow::Result<()> {
+        run(&mut *self.conn.lock().await, format!("DO RELEASE_LOCK({})", literal(pool))).await
+    }
+
+    /// The databases whose names begin like that.
+    pub(super) async fn named(&self, prefix: &str) -> anyhow::Result<Vec<String>> {
+        named(&mut *self.conn.lock().await, prefix).await
+    }
+
+    /// Sees to it that databases can be made, and that the tests' user has its rights in those of the pool.
     pub(super) async fn begin(&self, prefix: &str) -> anyhow::Result<()> {
         let conn = &mut *self.conn.lock().await;
-        anyhow::ensure!(mark(conn, prefix).await?, "the server has a pool of the same name");
-        self.sweep(conn, prefix).await?;
         let probe = identifier(&format!("{prefix}_{PROBE}"));
         let made = match run(conn, format!("CREATE DATABASE {probe}")).await {
             Ok(()) => run(conn, format!("DROP DATABASE {probe}")).await,
@@ -170,58 +175,23 @@ impl Session {
         if self.server.is_of_tests() { Ok(()) } else { given.context("giving the tests' users their rights") }
     }
 
-    async fn sweep(&self, conn: &mut Conn, own: &str) -> anyhow::Result<()> {
-        let mut others: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        // Somebody may have named one of their own like that.
-        for name in named(conn, PREFIX).await?.into_iter().filter(|name| key_in(name).is_some()) {
-            let of = name.get(..own.len()).unwrap_or(&name).to_owned();
-            others.entry(of).or_default().push(name);
-        }
-        others.remove(own);
-        let deadline = Instant::now() + UNMARKED;
-        // A pool whose session has ended, as when the server was restarted, marks itself again within this time.
-        loop {
-            let mut marked = Vec::new();
-            for of in others.keys() {
-                match mark(conn, of).await? {
-                    true => unmark(conn, of).await?,
-                    false => marked.push(of.clone()),
-                }
-            }
-            marked.iter().for_each(|of| drop(others.remove(of)));
-            if others.is_empty() || Instant::now() >= deadline {
-                break;
-            }
-            sleep(UNMARKED / 10).await;
-        }
-        for (of, names) in others {
-            if mark(conn, &of).await? {
-                let removed = self.remove_all(conn, &of, names).await;
-                unmark(conn, &of).await?;
-                removed?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn remove_all(&self, conn: &mut Conn, prefix: &str, names: Vec<String>) -> anyhow::Result<()> {
+    /// Removes a pool's databases. Nobody makes one any more, but a server goes on with what a client that is gone has
+    /// asked it for.
+    pub(super) async fn clear(&self, pool: &str) -> anyhow::Result<()> {
+        let conn = &mut *self.conn.lock().await;
+        end(conn, |process| process.makes(pool))
+            .await
+            .with_context(|| format!("ending the sessions of {pool}"))?;
         let mut removed = Ok(());
-        for name in names {
+        for name in named(conn, pool).await?.into_iter().filter(|name| pool_of(name) == Some(pool)) {
             // What is in the way of one is not in that of the others.
             removed = removed.and(drop_database(conn, &name).await);
             Grants::read(conn, &name).await?.take(conn, &sql::pattern(&name), &name).await;
         }
         if let Some(own) = &self.server.connection.database {
-            Grants::in_effect(conn, own).await?.take(conn, &all_of(prefix), "").await;
+            Grants::in_effect(conn, own).await?.take(conn, &all_of(pool), "").await;
         }
         removed
-    }
-
-    /// Removes the pool from a server that stays.
-    pub(super) async fn clear(&self, prefix: &str) -> anyhow::Result<()> {
-        let conn = &mut *self.conn.lock().await;
-        let names = named(conn, prefix).await?;
-        self.remove_all(conn, prefix, names).await
     }
 
     /// An empty database, for a template, made like that of the run.
@@ -240,7 +210,7 @@ impl Session {
         let own = self.server.connection.database.as_deref().context("the run names no database")?;
         // A server does not notice at once that the client of a session has gone, such as the seed's.
         let deadline = Instant::now() + LEAVING;
-        while !users(conn, own).await?.is_empty() {
+        while has_users(conn, own).await? {
             anyhow::ensure!(
                 Instant::now() < deadline,
                 "somebody was logged in to {own} when the command began"
@@ -286,7 +256,7 @@ impl Session {
         if !self.server.templates().contains_key(name) {
             let conn = &mut *self.conn.lock().await;
             let closed = async {
-                end(conn, name).await?;
+                empty(conn, name).await?;
                 self.settle(conn, name, name).await?;
                 drop_database(conn, name).await?;
                 if self.server.templates().get(name).is_some_and(|template| template.has_grants()) {
@@ -318,7 +288,7 @@ impl Session {
 
     pub(super) async fn remove(&self, name: &str, way: Way) -> anyhow::Result<Removed> {
         let conn = &mut *self.conn.lock().await;
-        if way != Way::Forced && !users(conn, name).await?.is_empty() {
+        if way != Way::Forced && has_users(conn, name).await? {
             return Ok(Removed::Busy);
         }
         let (template, has_grants) = {
@@ -345,7 +315,7 @@ impl Session {
     pub(super) async fn look(&self, databases: &[(Id, String)]) -> anyhow::Result<(Vec<Id>, Vec<Id>)> {
         let conn = &mut *self.conn.lock().await;
         let all: BTreeSet<String> =
-            processes(conn).await?.into_iter().map(|(_, database)| database).collect();
+            processes(conn).await?.into_iter().map(|process| process.database).collect();
         let used: Vec<Id> =
             databases.iter().filter(|(_, name)| all.contains(name)).map(|(id, _)| *id).collect();
         let mut ever = self.server.used.lock().unwrap_or_else(PoisonError::into_inner);
@@ -365,14 +335,6 @@ fn all_of(prefix: &str) -> String {
     format!("{}%", sql::pattern(&format!("{prefix}_")))
 }
 
-async fn mark(conn: &mut Conn, prefix: &str) -> anyhow::Result<bool> {
-    Ok(row(conn, &format!("SELECT COALESCE(GET_LOCK({}, 0), 0)", literal(prefix))).await?.number(0)? == 1)
-}
-
-async fn unmark(conn: &mut Conn, prefix: &str) -> anyhow::Result<()> {
-    run(conn, format!("DO RELEASE_LOCK({})", literal(prefix))).await
-}
-
 /// The databases whose names begin like that.
 async fn named(conn: &mut Conn, prefix: &str) -> anyhow::Result<Vec<String>> {
     let prefix = literal(prefix);
@@ -382,35 +344,52 @@ async fn named(conn: &mut Conn, prefix: &str) -> anyhow::Result<Vec<String>> {
     rows(conn, &sql).await?.iter().map(|row| row.text(0)).collect()
 }
 
-/// All sessions but this one, and the databases that they are in.
-async fn processes(conn: &mut Conn) -> anyhow::Result<Vec<(u64, String)>> {
+/// A session that is not this one.
+struct Process {
+    id: u64,
+    /// Empty where it is in none.
+    database: String,
+    /// What it does, as far as the server tells.
+    statement: Vec<u8>,
+}
+
+impl Process {
+    /// Whether it makes a database of a pool.
+    fn makes(&self, pool: &str) -> bool {
+        let name = self.statement.strip_prefix(b"CREATE DATABASE `");
+        name.is_some_and(|name| name.starts_with(pool.as_bytes()))
+    }
+}
+
+async fn processes(conn: &mut Conn) -> anyhow::Result<Vec<Process>> {
     let own = u64::from(conn.id());
     let mut processes = Vec::new();
-    // The number, the user, the host and the database.
+    // The number, the user, the host, the database, the command, the time, the state and the statement.
     for row in rows(conn, "SHOW PROCESSLIST").await? {
         let (id, database) = (row.number(0)?, row.text_if_any(3)?);
-        if id != own && !database.is_empty() {
-            processes.push((id, database));
-        }
+        // Most are in none.
+        let statement = row.bytes(7).unwrap_or_default().to_vec();
+        processes.push(Process { id, database, statement });
     }
+    processes.retain(|process| process.id != own);
     Ok(processes)
 }
 
-async fn users(conn: &mut Conn, database: &str) -> anyhow::Result<Vec<u64>> {
-    let all = processes(conn).await?;
-    Ok(all.into_iter().filter(|(_, of)| of == database).map(|(id, _)| id).collect())
+async fn has_users(conn: &mut Conn, database: &str) -> anyhow::Result<bool> {
+    Ok(processes(conn).await?.iter().any(|process| process.database == database))
 }
 
-/// Ends who is in a database, and waits until they have left.
-async fn end(conn: &mut Conn, database: &str) -> anyhow::Result<()> {
+/// Ends sessions, and waits until they have left.
+async fn end(conn: &mut Conn, is_meant: impl Fn(&Process) -> bool) -> anyhow::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let users = users(conn, database).await?;
-        if users.is_empty() {
+        let mut meant = processes(conn).await?;
+        meant.retain(&is_meant);
+        if meant.is_empty() {
             return Ok(());
         }
-        anyhow::ensure!(Instant::now() < deadline, "somebody does not leave the database {database}");
-        for id in users {
+        anyhow::ensure!(Instant::now() < deadline, "somebody does not leave");
+        for Process { id, .. } in meant {
             match conn.query_drop(format!("KILL {id}")).await {
                 Err(error) if sql::code(&error) != Some(sql::NO_SUCH_THREAD) => {
                     return Err(sql::explain(&error));
@@ -422,13 +401,19 @@ async fn end(conn: &mut Conn, database: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Ends who is in a database.
+async fn empty(conn: &mut Conn, database: &str) -> anyhow::Result<()> {
+    let ended = end(conn, |process| process.database == database).await;
+    ended.with_context(|| format!("ending who is in the database {database}"))
+}
+
 async fn drop_now(conn: &mut Conn, database: &str) -> Result<(), mysql_async::Error> {
     conn.query_drop(format!("DROP DATABASE IF EXISTS {}", identifier(database))).await
 }
 
 /// Removes a database with whoever is in it.
 async fn drop_database(conn: &mut Conn, database: &str) -> anyhow::Result<()> {
-    end(conn, database).await?;
+    empty(conn, database).await?;
     drop_now(conn, database).await.map_err(|error| sql::explain(&error))
 }
 

@@ -285,7 +285,8 @@ pub(super) async fn settle(planned: &Planned, data: &Path, port: u16, placed: &P
     let alter = |user: &str, is_root| {
         format!("ALTER ROLE {} PASSWORD {}", identifier(user), if is_root { &of_root } else { &of_tests })
     };
-    let mut statements = vec![alter(&root.user, true)];
+    // They stay if the server is killed the next moment.
+    let mut statements = vec!["SET synchronous_commit = on".into(), alter(&root.user, true)];
     if let Some(logins) = &placed.logins {
         statements.extend((tests.user != root.user).then(|| alter(&tests.user, false)));
         statements.extend(logins.iter().map(|login| alter(&login.user, login.is_root)));

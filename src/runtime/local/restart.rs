@@ -28,7 +28,10 @@ use crate::state::STATE_HINT;
 /// How long PostgreSQL gets to end without a checkpoint, where there was no time for one.
 const QUITTING: Duration = Duration::from_secs(2);
 
-/// The part of the time that a server gets to end by itself before it is killed.
+/// How long a server may take at least to end by itself before it is killed, and with that to write down what it has
+/// committed: neither somebody who interrupts nor a short time ends that.
+const WRITING: Duration = Duration::from_secs(10);
+/// The part of the time that it may take if that is longer.
 const ENDING: u32 = 2;
 
 /// In its data folder as long as PostgreSQL runs.
@@ -52,16 +55,27 @@ pub fn check(claim: &Claim, server: &Server) -> anyhow::Result<()> {
     open_log(&server.log).map(drop)
 }
 
-/// Asks the server to end, and waits for that.
-pub async fn ask(server: &Server, run_id: &str, deadline: Instant) {
+/// Asks the server to end, and waits for that. `interrupted` resolves when somebody will not wait: its error, where it
+/// does so meanwhile.
+pub async fn ask(
+    server: &Server,
+    run_id: &str,
+    deadline: Instant,
+    interrupted: impl Future<Output = anyhow::Error>,
+) -> Option<anyhow::Error> {
     // What is noted may be another's process.
     if !processes_of(server, run_id).contains(&server.process) {
-        return;
+        return None;
     }
     // It ends at once for PostgreSQL, which would wait for its clients' end otherwise.
     let signal = if is_postgres(server) { Signal::INT } else { Signal::TERM };
     server.process.signal(signal);
-    processes::gone(server.process, deadline::left(deadline) / ENDING).await;
+    let interruption = tokio::select! {
+        _ = processes::gone(server.process, WRITING.max(deadline::left(deadline) / ENDING)) => return None,
+        error = interrupted => error,
+    };
+    processes::gone(server.process, WRITING).await;
+    Some(interruption)
 }
 
 /// Whether a server that is not there any more has ended cleanly: then it has taken its file away.

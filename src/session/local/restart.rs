@@ -172,10 +172,7 @@ impl<'a> Work<'a> {
         self.claim.save()?;
         let mut interrupted = pin!(interrupted);
         progress.stage(&before.name, "stopping", &before.server);
-        let interruption = tokio::select! {
-            () = server::ask(&before, &run_id, deadline) => None,
-            error = interrupted.as_mut() => Some(error),
-        };
+        let interruption = server::ask(&before, &run_id, deadline, interrupted.as_mut()).await;
         let is_clean = server::has_ended_cleanly(&before);
         server::end(&before, &run_id).await?;
         let done = match interruption {
