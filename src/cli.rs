@@ -596,8 +596,7 @@ pub struct Pooling {
     /// Serve fresh copies of databases.
     ///
     /// By IntegreSQL's interface, for the command's tests: so many are kept ready of each template, and auto is one
-    /// a processor, at least two. The address is in INTEGRESQL_CLIENT_BASE_URL. PostgreSQL, and on this
-    /// machine MariaDB and MySQL
+    /// a processor, at least two. The address is in INTEGRESQL_CLIENT_BASE_URL
     #[arg(
         long,
         value_name = "N",
@@ -689,6 +688,21 @@ pub struct Archiving {
 pub struct Up {
     #[command(flatten)]
     pub making: Making,
+
+    /// Serve fresh copies of databases.
+    ///
+    /// As `run` and `exec` do for a command: on this machine, in the background, until the run is removed. The address
+    /// is in INTEGRESQL_CLIENT_BASE_URL of `exec` and `env`
+    #[arg(
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "auto",
+        value_parser = Size::parse,
+        help_heading = DATABASES
+    )]
+    pub pool: Option<Size>,
 
     /// Hold the run up until Ctrl-C.
     ///

@@ -13,6 +13,7 @@ pub mod terminal;
 use std::io::{ErrorKind, IsTerminal, Write};
 
 use anyhow::Context;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
@@ -52,6 +53,17 @@ fn is_terminal(descriptor: u8) -> bool {
 pub fn width() -> Option<usize> {
     let size = tcgetwinsize(std::io::stdout()).ok()?;
     (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
+/// Waits until nobody reads standard output any more, where that is a pipe.
+///
+/// # Errors
+/// The system's reason.
+#[expect(clippy::disallowed_methods, reason = "this is the only place")]
+pub fn until_unread() -> std::io::Result<()> {
+    let stdout = std::io::stdout();
+    poll(&mut [PollFd::new(&stdout, PollFlags::empty())], None)?;
+    Ok(())
 }
 
 /// Whether a terminal on standard output takes colours, and the user wants them.

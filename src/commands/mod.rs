@@ -16,7 +16,7 @@ use crate::cli::Command;
 use crate::progress::{Loudness, Progress};
 use crate::recorder::Recorder;
 use crate::registry::Registry;
-use crate::session::{self, abandoned};
+use crate::session::{self, abandoned, pooled};
 use crate::settings::Arguments;
 use crate::template::apart;
 
@@ -107,6 +107,9 @@ pub fn aside(args: &[OsString]) -> Option<u8> {
     }
     if args.get(1).is_some_and(|name| name == complete::NAME) {
         return Some(complete::answer(&args[2..]));
+    }
+    if args.get(1).is_some_and(|name| name == pooled::NAME) {
+        return Some(pooled::keep(&args[2..]));
     }
     lock::aside(args)
 }

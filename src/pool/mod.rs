@@ -10,6 +10,7 @@ mod schema;
 mod server;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::pin::pin;
@@ -35,6 +36,8 @@ use crate::runtime::local::processes;
 const PREFIX: &str = "testbed_pool_";
 /// The hash of the template that a seed of the run has made.
 const SEED: &str = "testbed";
+/// Where published clients look for the address.
+pub const VARIABLES: [&str; 2] = ["INTEGRESQL_CLIENT_BASE_URL", "INTEGRESQL_BASE_URL"];
 /// How many databases of a pool there may be on a server.
 const MOST: usize = 500;
 /// The same where each has a server of its own, which takes memory: at least so many, and twice as many as are
@@ -81,6 +84,17 @@ impl Size {
     }
 
     const MOST: usize = 64;
+
+    /// Whether there is to be no pool.
+    pub fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
 }
 
 /// The pools of a run, which are served as long as this lives.
@@ -208,16 +222,20 @@ fn noted<'a>(run: &'a Record, connection: &Connection) -> Option<&'a registry::S
     run.local()?.servers.iter().find(|server| Some(server.port) == connection.port)
 }
 
+/// Tells a command where a pool is, as [`Served::tell`] does.
+pub fn tell(url: &str, environment: &mut Environment) {
+    for name in VARIABLES {
+        if !environment.set.iter().any(|(set, _)| set == name) {
+            environment.set.push((name.to_owned(), url.to_owned()));
+        }
+    }
+}
+
 impl Served {
     /// Tells a command where it is, by the names that published clients know, unless the project gives these
     /// another meaning.
     pub fn tell(&self, environment: &mut Environment) {
-        let url = format!("http://{}/{}/api", self.address, self.token);
-        for name in ["INTEGRESQL_CLIENT_BASE_URL", "INTEGRESQL_BASE_URL"] {
-            if !environment.set.iter().any(|(set, _)| set == name) {
-                environment.set.push((name.to_owned(), url.clone()));
-            }
-        }
+        tell(&format!("http://{}/{}/api", self.address, self.token), environment);
     }
 
     /// Makes and hands out nothing more. What there is goes with the run.

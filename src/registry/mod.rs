@@ -6,6 +6,7 @@
 //! and the next command removes it.
 
 mod execs;
+mod pooled;
 mod record;
 mod unreadable;
 
@@ -25,6 +26,7 @@ use crate::time::Time;
 use crate::{deadline, files, process, state};
 
 pub use execs::Exec;
+pub use pooled::{Pooled, Way};
 pub use record::{Abandoned, Command, LocalRun, Phase, Place, Record, Restart, Server, Source, Start};
 pub use unreadable::Unreadable;
 

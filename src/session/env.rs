@@ -1,7 +1,7 @@
 //! `testbed env`: prints the variables of a run that is up, for the shell that reads them.
 
 use super::standing::Standing;
-use super::work;
+use super::{pooled, work};
 use crate::cli::{Env, Global};
 use crate::console;
 use crate::environment::is_in_pod;
@@ -13,7 +13,8 @@ pub(crate) async fn env(args: &Env, global: &Global, progress: &Progress) -> any
     let run = Standing::find(&args.which, global)?;
     let model = run.model(&args.databases)?;
     let names = run.names(&args.own, &model, progress)?;
-    let environment = work::variables(&model, &names, run.config(), Some(&run.folder_for(&model)?))?;
+    let mut environment = work::variables(&model, &names, run.config(), Some(&run.folder_for(&model)?))?;
+    pooled::tell(run.folder(), &mut environment);
     let told = output::json::Told { model: &model, location: run.record.location(), config: run.config() };
     console::print(&args.format.text(&environment, &told)?)?;
     if let Some(location) = run.record.location()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::leftovers::Leftovers;
 use super::reached::Reached;
 use super::standing::Standing;
-use super::{Signals, attend, program, work};
+use super::{Signals, attend, pooled, program, work};
 use crate::bug;
 use crate::cli::{Exec, Global};
 use crate::pool;
@@ -35,7 +35,10 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
         served = pool::serve(args.pooling.pool, &reached.model, &names, &run.record, &admins) => served?,
         error = signals.interrupted() => return Err(error),
     };
-    served.iter().for_each(|served| served.tell(&mut environment));
+    match &served {
+        Some(served) => served.tell(&mut environment),
+        None => pooled::tell(run.folder(), &mut environment),
+    }
     let leftovers = Leftovers::of_next_command(&run.record);
     // Whoever comes next ends the command, if this process is killed.
     let noted = registry::Exec::note(run.folder());

@@ -23,6 +23,7 @@ mod leftovers;
 mod local;
 mod logs;
 pub(crate) mod plan;
+pub(crate) mod pooled;
 pub(crate) mod program;
 mod reached;
 mod restart;

@@ -1,7 +1,7 @@
 //! `testbed up`: creates databases, waits until every one is ready, writes the config file and leaves.
 
 use std::future::pending;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -12,15 +12,16 @@ use super::chosen::Chosen;
 use super::config::Config;
 use super::plan::Plan;
 use super::{
-    Backend, Call, Maker, Session, Stop, archiving, cluster, ended, interrupted, local, which, work,
+    Backend, Call, Maker, Session, Stop, archiving, cluster, ended, interrupted, local, pooled, which, work,
 };
 use crate::background;
 use crate::bug;
 use crate::cli::{Global, Up, UpFormat};
 use crate::console;
 use crate::failure::{Advise, usage};
-use crate::output::ResultFile;
 use crate::output::json::Told;
+use crate::output::{Model, ResultFile};
+use crate::pool::{self, Size};
 use crate::progress::Progress;
 use crate::recorder::event::Asked;
 use crate::registry::{Phase, Registry, Turn};
@@ -41,6 +42,11 @@ pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> an
         return Err(usage("-o json and --output - both want standard output; name a file with --output"));
     }
     args.result.iter().try_for_each(ResultFile::check)?;
+    if place.is_cluster() && wanted(&args).is_some() {
+        return Err(usage("up --pool serves a pool on this machine, and the run is in a cluster")).hint(
+            "testbed run --pool -- COMMAND, or testbed exec --pool -- COMMAND, has one for a command there",
+        );
+    }
     let project = which::project(global)?;
     let is_named = args.making.source.run_id.is_some();
     // What is held ends with this call, and is a run of its own.
@@ -53,13 +59,14 @@ pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> an
     };
     let plan = Plan::make(&args.making.source, place.is_cluster())?;
     config.check(&plan, progress)?;
+    pool::check(args.pool, plan.discovery.databases.iter().map(|one| one.engine.name()))?;
     config.warn_of_readers(progress);
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
     let call = Call { is_named, ..Call::new(Maker::Up(&args), plan, config, &recorder, progress, project) };
     call.check_at(&place)?;
     let outcome = match place {
-        Chosen::Local(why) => make::<local::Servers>(why, &args, call).await,
-        Chosen::Cluster(choice) => make::<cluster::Pods>(choice, &args, call).await,
+        Chosen::Local(why) => make::<local::Servers>(why, &args, global, call).await,
+        Chosen::Cluster(choice) => make::<cluster::Pods>(choice, &args, global, call).await,
     };
     recorder.finish(progress).await;
     outcome
@@ -86,7 +93,7 @@ async fn turn(project: &Path, time: &mut Duration, progress: &Progress) -> anyho
     })
 }
 
-async fn make<B: Backend>(place: B::Place, args: &Up, call: Call<'_>) -> anyhow::Result<u8> {
+async fn make<B: Backend>(place: B::Place, args: &Up, global: &Global, call: Call<'_>) -> anyhow::Result<u8> {
     // One listener for the whole command: a signal between two of them would be lost.
     let mut interrupt = pin!(interrupted());
     let mut interrupt: Stop<'_> = interrupt.as_mut();
@@ -105,7 +112,12 @@ async fn make<B: Backend>(place: B::Place, args: &Up, call: Call<'_>) -> anyhow:
             () = session.call.recorder.settle(session.call.recorder.timeout()) => {}
             error = interrupt.as_mut() => return Err(error),
         }
-        let result = finish(&backend, &mut session, &up, args, held.is_some())?;
+        let written = note(&backend, &mut session, &up, args, held.is_some())?;
+        tokio::select! {
+            served = serve(&session, args, global) => served?,
+            error = interrupt.as_mut() => return Err(error),
+        }
+        let result = finish(&backend, &session, &up, args, written.as_deref())?;
         tokio::select! {
             done = console::hand_over(result) => done?,
             error = interrupt.as_mut() => return Err(error),
@@ -130,26 +142,52 @@ async fn make<B: Backend>(place: B::Place, args: &Up, call: Call<'_>) -> anyhow:
     ended(signal)
 }
 
-/// Writes the config file, says what is there, and returns what is for programs.
-fn finish<B: Backend>(
+/// Writes the config file, and notes that the run is up.
+fn note<B: Backend>(
     backend: &B,
     session: &mut Session<'_>,
     up: &B::Up,
     args: &Up,
     holds: bool,
-) -> anyhow::Result<String> {
-    let asked = backend.model(up);
-    let model = &asked.clone().with_earlier(&session.claim.record.databases);
+) -> anyhow::Result<Option<PathBuf>> {
+    let model = backend.model(up).clone().with_earlier(&session.claim.record.databases);
     let text = session.call.config.text(&model.clone().without_forks())?;
     let written = session.call.config.write_noted(&text, &mut session.claim)?;
     args.result
         .iter()
         .try_for_each(|result| result.write(session.call.config.path(), model.databases.len()))?;
     session.claim.record.phase = if holds { Phase::Held } else { Phase::Up };
-    session.claim.record.databases.clone_from(&model.databases);
+    session.claim.record.databases = model.databases;
     session.claim.save()?;
     bug::provoke("written", &text);
-    let Call { config, progress, plan, .. } = &session.call;
+    Ok(written)
+}
+
+/// How many databases the pool is to have ready, if there is to be one.
+fn wanted(args: &Up) -> Option<Size> {
+    args.pool.filter(|size| !size.is_none())
+}
+
+/// Serves the pool that is asked for, in the background.
+async fn serve(session: &Session<'_>, args: &Up, global: &Global) -> anyhow::Result<()> {
+    let (call, folder) = (&session.call, session.claim.folder());
+    let (Some(size), Some(run)) = (wanted(args), folder) else { return Ok(()) };
+    let way = pooled::way(call.plan.run_id.as_str(), size, &args.making.own, global)?;
+    pooled::serve(run, way, call.deadline).await
+}
+
+/// Says what is there, and returns what is for programs.
+fn finish<B: Backend>(
+    backend: &B,
+    session: &Session<'_>,
+    up: &B::Up,
+    args: &Up,
+    written: Option<&Path>,
+) -> anyhow::Result<String> {
+    let asked = backend.model(up);
+    let Session { call: Call { config, progress, plan, .. }, claim, .. } = session;
+    let model = &Model { run_id: plan.run_id.as_str().to_owned(), databases: claim.record.databases.clone() };
+    let holds = claim.record.phase == Phase::Held;
     let ready = format!(
         "{} ready after {:.2} s",
         count(model.databases.len(), "database"),
@@ -157,7 +195,7 @@ fn finish<B: Backend>(
     );
     let Some(path) = config.path() else {
         progress.say(&ready);
-        return Ok(text);
+        return config.text(&model.clone().without_forks());
     };
     progress.say(&format!("{ready}: {}", path.display()));
     let (all, asked) = (model.names(), asked.names());
@@ -168,13 +206,19 @@ fn finish<B: Backend>(
             "note: of an earlier up the run still has {names}: {down} && testbed up is without"
         ));
     }
+    if wanted(args).is_some() {
+        progress.say(&format!(
+            "fresh databases for tests: testbed exec and testbed env tell their address, {}",
+            pool::VARIABLES[0]
+        ));
+    }
     if !holds {
         progress.say(&format!("when you are done: {}", backend.down_command(session)));
     }
     if args.print == UpFormat::Json {
-        let claim = &session.claim;
-        let environment = work::variables(model, &config.names, written.as_deref(), claim.folder())?;
-        let told = Told { model, location: claim.record.location(), config: written.as_deref() };
+        let mut environment = work::variables(model, &config.names, written, claim.folder())?;
+        claim.folder().into_iter().for_each(|run| pooled::tell(run, &mut environment));
+        let told = Told { model, location: claim.record.location(), config: written };
         return told.json(&environment);
     }
     Ok(format!("{}\n", plan.run_id))

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::leftovers::Leftovers;
-use super::{Backend, Call, Session, Signals, attend};
+use super::{Backend, Call, Session, Signals, attend, pooled};
 use crate::bug;
 use crate::cli::{OfProject, Run};
 use crate::failure::{Advise, Exit, hints_of};
@@ -105,7 +105,10 @@ async fn work_on(
         served = pool::serve(args.pooling.pool, model, &config.names, &claim.record, &admins) => served?,
         error = signals.interrupted() => return Err(error),
     };
-    served.iter().for_each(|served| served.tell(&mut environment));
+    match &served {
+        Some(served) => served.tell(&mut environment),
+        None => claim.folder().into_iter().for_each(|run| pooled::tell(run, &mut environment)),
+    }
     // Whoever comes next finds the command also where this process is killed before it has noted it.
     let folder = claim.folder().filter(|_| claim.record.phase == Phase::Up);
     worked.exec = folder.and_then(Exec::note);

@@ -149,7 +149,8 @@ pub(super) fn check_number(typed: &ArgMatches, args: &[OsString]) -> anyhow::Res
 /// The error of a number behind `--pool`, which takes one after a `=` alone: it would be a manifest or a database.
 fn check_pool(command: &str, args: &[OsString]) -> anyhow::Result<()> {
     let mut words = args.iter().filter_map(|arg| arg.to_str()).take_while(|word| *word != "--");
-    let next = words.find(|word| *word == "--pool" && ["run", "exec"].contains(&command)).and(words.next());
+    let next =
+        words.find(|word| *word == "--pool" && ["up", "run", "exec"].contains(&command)).and(words.next());
     match next.filter(|next| *next == "auto" || next.parse::<u32>().is_ok()) {
         Some(number) => Err(usage(format!("--pool {number}: the number is read after a =")))
             .hint(format!("--pool={number}; --pool alone is auto")),
@@ -186,7 +187,6 @@ fn of_argument(typed: &str, args: &[OsString]) -> Option<String> {
         ("down", "--all") => {
             Some("`testbed status` lists the runs, each of which has a `down` of its own".into())
         }
-        ("up", "--pool") => Some("a pool lasts as long as a command: testbed run --pool -- COMMAND, or testbed exec --pool -- COMMAND".into()),
         ("up" | "run", "-o" | "--json") => Some(
             "--format says how the config file is written, and --output where; up -o json prints the run"
                 .into(),

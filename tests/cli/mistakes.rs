@@ -25,7 +25,7 @@ exec -- true
 exec --pool 4 -- true
 run --with postgres --pool 4 -- true
 run --pool auto -- true
-up --with postgres --pool
+up --with postgres --pool 4
 exec --run-id nowhere -- true
 sh
 bash

@@ -37,6 +37,7 @@ mod names;
 mod output;
 mod panics;
 mod piped;
+mod pooled;
 mod ports;
 mod privileges;
 mod readers;

@@ -19,7 +19,7 @@ use crate::background;
 use crate::bug;
 use crate::failure::{Advise, Exit};
 use crate::process::{self, Process};
-use crate::registry::{Claim, Command, Exec, LocalRun, Phase, Source};
+use crate::registry::{Claim, Command, Exec, LocalRun, Phase, Pooled, Source};
 
 /// How long a server gets to end by itself before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -51,6 +51,9 @@ pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow:
     let may_run = local.boot == process::boot_id()?;
     let end = async {
         if may_run {
+            if let Some(run) = claim.folder() {
+                end_pool(run).await?;
+            }
             end_commands(&claim).await?;
             end_servers(&local, &run_id).await?;
             shared_memory::remove(&local.servers).await;
@@ -142,6 +145,20 @@ pub async fn end_commands(claim: &Claim) -> anyhow::Result<()> {
     process::check().exit(Exit::TeardownIncomplete)?;
     left.into_iter().for_each(Exec::forget);
     Ok(())
+}
+
+/// Ends whoever serves the pool of the run in this folder, with all that was started for that.
+///
+/// # Errors
+/// The processes that do not end ([`Exit::TeardownIncomplete`]).
+pub async fn end_pool(run: &Path) -> anyhow::Result<()> {
+    if !Pooled::log(run).exists() {
+        return Ok(());
+    }
+    let (name, folder) = Pooled::mark(run);
+    let mark = format!("{name}={}", folder.display());
+    let ended = processes::end(|| processes::with_variable(&mark)).await;
+    ended.map_err(|left| still_there("processes of its pool", &left))
 }
 
 /// Gives a server's data folder back to where it came from, without what the run has done to it. What cannot
