@@ -175,7 +175,8 @@ impl Setup {
     pub fn in_cluster(mut self, with: &With, places: &Places) -> anyhow::Result<Self> {
         let Some(seed) = self.seed.take() else { return Ok(self) };
         let called = || places.get(&with.name).cloned().unwrap_or_else(|| format!("--with {}", with.name));
-        let of_seed = seed.files_first().with_context(called).exit(Exit::Usage)?.map(|file| file.bytes.len());
+        let files: Vec<_> = seed.files_first().with_context(called).exit(Exit::Usage)?.collect();
+        let of_seed = files.iter().map(|file| file.bytes.len());
         let size = self.scripts.iter().map(|script| script.bytes.len()).chain(of_seed).sum::<usize>();
         if size > MOST {
             return Err(usage(format!(
@@ -186,7 +187,7 @@ impl Setup {
             )))
             .hint("pack them (gzip schema.sql), or load them by the seed's run");
         }
-        for file in seed.files_first().with_context(called).exit(Exit::Usage)? {
+        for file in files {
             let name = numbered(self.scripts.len(), Path::new(&file.name));
             let name = name.with_context(called).exit(Exit::Usage)?;
             self.scripts.push(Script {

@@ -36,8 +36,9 @@ use crate::runtime::local::processes;
 const PREFIX: &str = "testbed_pool_";
 /// The hash of the template that a seed of the run has made.
 const SEED: &str = "testbed";
-/// Where published clients look for the address.
-pub const VARIABLES: [&str; 2] = ["INTEGRESQL_CLIENT_BASE_URL", "INTEGRESQL_BASE_URL"];
+/// Where published clients look for the address, and a name that no project can give another meaning.
+pub const VARIABLES: [&str; 3] = ["INTEGRESQL_CLIENT_BASE_URL", "INTEGRESQL_BASE_URL", OWN_VARIABLE];
+pub const OWN_VARIABLE: &str = "TESTBED_POOL_URL";
 /// How many databases of a pool there may be on a server.
 const MOST: usize = 500;
 /// The same where each has a server of its own, which takes memory: at least so many, and twice as many as are

@@ -145,7 +145,7 @@ fn start(run: &Path, way: &Way, log: &Path) -> anyhow::Result<Child> {
 /// The command of the `exec` that serves a pool: tells its address, and waits until it is noted no more.
 pub(crate) fn keep(args: &[OsString]) -> u8 {
     let Some(run) = args.first().map(Path::new) else { return Exit::Usage.code() };
-    let Some(url) = environment::variable("INTEGRESQL_BASE_URL") else { return Exit::Usage.code() };
+    let Some(url) = environment::variable(pool::OWN_VARIABLE) else { return Exit::Usage.code() };
     match wait(run, &url) {
         Ok(()) => 0,
         Err(error) => {

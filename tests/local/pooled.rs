@@ -122,6 +122,22 @@ fn a_pool_that_cannot_be_leaves_no_run() {
     local.call(&["up", "--with", "postgres", "--pool", "4"]).fails(2).says("hint: --pool=4");
 }
 
+#[test]
+fn a_project_may_give_the_clients_names_another_meaning() {
+    let local = seeded("postgres");
+    let settings = std::fs::read_to_string(local.path().join("testbed.yaml")).unwrap();
+    let env = "env: {INTEGRESQL_BASE_URL: 'http://other', INTEGRESQL_CLIENT_BASE_URL: 'x {{ shop.host }}'}\n";
+    local.file("testbed.yaml", &format!("{settings}{env}"));
+    local.up(&["--run-id", "r", "--pool=2"]);
+    let script = "echo $INTEGRESQL_BASE_URL; echo $TESTBED_POOL_URL";
+    let told = local.call(&["exec", "--", "sh", "-c", script]).ok().stdout;
+    let (other, own) = told.trim().split_once('\n').unwrap();
+    assert_eq!(other, "http://other");
+    fresh(own);
+    local.call(&["down", "--run-id", "r"]).ok();
+    local.assert_nothing_left();
+}
+
 /// An `up` among the processes of another run's command makes a run of its own, which outlives that.
 #[test]
 fn a_pool_outlives_the_command_that_has_asked_for_it() {
