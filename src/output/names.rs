@@ -1,8 +1,6 @@
 //! The names that a project has for its databases' variables: `env:` in `testbed.yaml`, `--env` and
 //! `--preset`.
 
-use std::fmt;
-
 use anyhow::anyhow;
 
 use super::presets::Preset;
@@ -23,13 +21,6 @@ const MOST: usize = 128 << 10;
 pub struct Chosen {
     preset: Preset,
     database: Option<String>,
-}
-
-impl fmt::Display for Chosen {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.preset.name().fmt(formatter)?;
-        self.database.iter().try_for_each(|database| write!(formatter, "={database}"))
-    }
 }
 
 impl Chosen {

@@ -26,6 +26,7 @@ use tokio::time::{timeout, timeout_at};
 use self::core::{Closed, Core, Got, Id, Limits, Refusal, Removed, Work};
 use self::server::{Server, Session};
 use crate::database::Login;
+use crate::environment::variable;
 use crate::failure::{Advise, usage};
 use crate::output::{Connection, Environment, Model, Names};
 use crate::process::Process;
@@ -212,6 +213,14 @@ pub async fn leave_nobody(connection: &Connection) -> anyhow::Result<()> {
     server.session().await?.empty_own().await
 }
 
+/// Why there is no template of what was in use.
+fn was_in_use(database: &str) -> String {
+    format!(
+        "somebody was logged in to {database} when the pool began: begin the command anew, or the pool of testbed up by \
+         --pool=0 and then --pool"
+    )
+}
+
 /// Whether a seed of the project is in a database.
 fn is_seeded(run: &Record, connection: &Connection) -> bool {
     run.seeded.contains(&connection.name)
@@ -230,6 +239,28 @@ pub fn tell(url: &str, environment: &mut Environment) {
             environment.set.push((name.to_owned(), url.to_owned()));
         }
     }
+}
+
+/// Sees to it that a command of this run is not led to the pool of another one, which its caller has.
+pub fn lead_nowhere(run_id: &str, environment: &mut Environment) {
+    // A command of the run itself may go on with what that was told.
+    if variable("TESTBED_RUN_ID").is_some_and(|of| of == run_id) {
+        return;
+    }
+    for name in VARIABLES {
+        let is_set = environment.set.iter().any(|(set, _)| set == name);
+        if !is_set && variable(name).is_some_and(|url| is_address(&url)) {
+            environment.removed.push(name.to_owned());
+        }
+    }
+}
+
+/// Whether an address is one that testbed gives its pools.
+fn is_address(url: &str) -> bool {
+    let rest = url.strip_prefix("http://127.0.0.1:").and_then(|rest| rest.strip_suffix("/api"));
+    rest.and_then(|rest| rest.split_once('/')).is_some_and(|(port, token)| {
+        port.parse::<u16>().is_ok() && token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
 }
 
 impl Served {

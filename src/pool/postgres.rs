@@ -232,7 +232,7 @@ impl Session {
     pub(super) async fn copy_own(&self, name: &str) -> anyhow::Result<()> {
         let own = &self.database;
         let anybody: i64 = self.client.query_one(ANYBODY, &[own]).await?.try_get(0)?;
-        anyhow::ensure!(anybody == 0, "somebody was logged in to {own} when the command began");
+        anyhow::ensure!(anybody == 0, "{}", super::was_in_use(own));
         let has_settings = self.client.query_one(HAS_OWN_SETTINGS, &[own]).await?.try_get(0)?;
         self.copy(own, name, has_settings).await
     }

@@ -26,8 +26,8 @@ use crate::time::Time;
 use crate::{deadline, files, process, state};
 
 pub use execs::Exec;
-pub use pooled::{Pooled, Way};
-pub use record::{Abandoned, Command, LocalRun, Phase, Place, Record, Restart, Server, Source, Start};
+pub use pooled::{POOL_OF, Pooled, Way};
+pub use record::{Abandoned, Command, LocalRun, OWNER, Phase, Place, Record, Restart, Server, Source, Start};
 pub use unreadable::Unreadable;
 
 /// The name of a run's record in its folder.

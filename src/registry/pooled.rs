@@ -9,17 +9,23 @@ use serde::{Deserialize, Serialize};
 use crate::files;
 use crate::process::Process;
 
-/// Its note. Holds the pool's token, and what variables may hold: the file is for its owner alone.
+/// Its note. Holds the pool's token: the file is for its owner alone.
 const NOTE: &str = "pool.json";
 const LOG: &str = "pool.log";
+/// The variable by which the processes are told that serve a run's pool.
+pub const POOL_OF: &str = "TESTBED_POOL_OF";
 
-/// How the testbed is called that serves a pool.
+/// How a pool is served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Way {
-    pub arguments: Vec<OsString>,
-    /// What it has in its environment beside its caller's: no other process sees that.
-    pub variables: Vec<(String, String)>,
-    pub folder: PathBuf,
+    /// How many databases are kept ready.
+    pub size: String,
+    /// The databases of the run that there were.
+    pub databases: Vec<String>,
+    /// The folder of the project, whose settings name the variables.
+    pub project: PathBuf,
+    /// Those that count in the place of the project's own.
+    pub settings: Option<OsString>,
 }
 
 /// A pool that is served.
@@ -34,8 +40,8 @@ pub struct Pooled {
 
 impl Pooled {
     /// The variable by which the processes are told that serve a run's pool: its name and value.
-    pub fn mark(run: &Path) -> (&'static str, &Path) {
-        ("TESTBED_POOL_OF", run)
+    pub fn mark(run: &Path) -> (&'static str, PathBuf) {
+        (POOL_OF, run.canonicalize().unwrap_or_else(|_| run.to_owned()))
     }
 
     /// What the testbed says that serves a run's pool, or has.
@@ -43,15 +49,18 @@ impl Pooled {
         run.join(LOG)
     }
 
-    pub fn is_noted(run: &Path) -> bool {
-        run.join(NOTE).exists()
-    }
-
     /// That of a run; `None` where there is none, or its testbed is gone.
     pub fn of(run: &Path) -> Option<Self> {
-        let bytes = files::read(&run.join(NOTE), files::MOST).ok()?;
-        let pooled: Self = serde_json::from_slice(&bytes).ok()?;
-        pooled.process.is_alive().then_some(pooled)
+        Self::noted(run).filter(|pooled| pooled.process.is_alive())
+    }
+
+    /// Whether the pool at this address is a run's.
+    pub fn is_at(run: &Path, url: &str) -> bool {
+        Self::noted(run).is_some_and(|pooled| pooled.url == url)
+    }
+
+    fn noted(run: &Path) -> Option<Self> {
+        serde_json::from_slice(&files::read(&run.join(NOTE), files::MOST).ok()?).ok()
     }
 
     /// # Errors

@@ -22,7 +22,7 @@ use crate::time::Time;
 const KEPT_EXPIRED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The variable of [`Record::mark`].
-const MARK: &str = "TESTBED_OWNER";
+pub const OWNER: &str = "TESTBED_OWNER";
 
 /// What is noted about a run. Holds its databases' passwords: the file is for its owner alone.
 #[derive(Clone, Serialize, Deserialize)]
@@ -334,7 +334,7 @@ impl Record {
 
     /// Whether this process is part of the run's own command.
     fn is_around_us(&self) -> bool {
-        let own = std::env::var(MARK).map(|value| format!("{MARK}={value}"));
+        let own = std::env::var(OWNER).map(|value| format!("{OWNER}={value}"));
         self.command.is_some() && self.mark() == own.ok()
     }
 
@@ -379,7 +379,7 @@ impl Record {
 
 /// The variable that tells the processes of a command by the testbed that has started it.
 pub(super) fn mark(Process { pid, start }: Process) -> String {
-    format!("{MARK}={pid}.{start}")
+    format!("{OWNER}={pid}.{start}")
 }
 
 /// Where a data folder came from: its prepared folder, in a state that a later one of the same recipe is told

@@ -85,12 +85,15 @@ impl Leftovers {
         }
     }
 
-    /// A database that an `up` among the command's processes has made is another run's, and stays; so does
-    /// what another user has started.
+    /// A database that an `up` among the command's processes has made is another run's, and stays, as does a pool;
+    /// and so does what another user has started.
     fn find(&self) -> Vec<Process> {
         let is_servers = |pid| self.data.as_ref().is_some_and(|data| processes::works_in(pid, data));
-        let is_others =
-            |pid| processes::is_of_another_run(pid, &self.run_id) || !processes::may_be_ended(pid);
+        let is_others = |pid| {
+            processes::is_of_another_run(pid, &self.run_id)
+                || processes::serves_a_pool(pid)
+                || !processes::may_be_ended(pid)
+        };
         processes::below_me(|pid| !self.before.contains(&pid) && !is_servers(pid) && !is_others(pid))
     }
 }

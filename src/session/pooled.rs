@@ -1,10 +1,10 @@
 //! The pool of a run that stays up: `up` starts a `testbed exec --pool` in the background, whose command is testbed once
 //! more, notes the address, and waits for the end of the run.
 //!
-//! It ends when its note is gone: when the run is removed, when `up` wants another one in its place, or `restore` is about
-//! to take its databases away.
+//! It ends when its note is gone: when the run is removed, when `up` wants another one in its place, or when the data of
+//! its server is copied or replaced.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::path::Path;
@@ -18,9 +18,9 @@ use rustix::io::Errno;
 use rustix::process::{Signal, getppid};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::cli::{Global, OwnNames};
+use crate::cli::Global;
 use crate::console;
 use crate::environment;
 use crate::failure::{Advise, Exit};
@@ -28,7 +28,8 @@ use crate::files;
 use crate::output::Environment;
 use crate::pool::{self, Size};
 use crate::process::Process;
-use crate::registry::{Pooled, Way};
+use crate::progress::Progress;
+use crate::registry::{OWNER, Pooled, Record, Way};
 use crate::runtime::local::{processes, remove};
 
 /// What testbed is called with to keep a pool.
@@ -40,44 +41,51 @@ const ADDRESS: u64 = 1024;
 /// How soon it is looked again whether the run is there where the system does not tell.
 const LOOK: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 /// How long one that is ending may take to remove its databases, and somewhat more.
-const ENDING: Duration = Duration::from_secs(20);
+const ENDING: Duration = Duration::from_secs(12);
 
-/// What an environment tells of the pool of the run in this folder, if it has one.
-pub(super) fn tell(run: &Path, environment: &mut Environment) {
-    Pooled::of(run).iter().for_each(|pooled| pool::tell(&pooled.url, environment));
+/// What an environment tells of the pool of a run in this folder. Where it has none, nobody is led to another run's.
+pub(super) fn tell(run: Option<&Path>, run_id: &str, environment: &mut Environment) {
+    match run.and_then(Pooled::of) {
+        Some(pooled) => pool::tell(&pooled.url, environment),
+        None => pool::lead_nowhere(run_id, environment),
+    }
 }
 
 /// How a pool of a run is served.
-pub(super) fn way(run_id: &str, size: Size, own: &OwnNames, global: &Global) -> anyhow::Result<Way> {
-    let mut arguments: Vec<OsString> = vec!["exec".into()];
-    arguments.extend(global.settings.iter().flat_map(|file| ["--settings".into(), file.clone()]));
-    arguments.extend([format!("--run-id={run_id}").into(), format!("--pool={size}").into()]);
-    let presets: Vec<String> = own.preset.iter().map(ToString::to_string).collect();
-    let variables = [
-        ("TESTBED_ENV", own.env.join("\n")),
-        ("TESTBED_PRESET", presets.join(",")),
-        // Whoever ends the processes of another run's command finds that this is of its own.
-        ("TESTBED_RUN_ID", run_id.to_owned()),
-    ];
-    let said = variables.into_iter().filter(|(_, value)| !value.is_empty());
-    Ok(Way {
-        arguments,
-        variables: said.map(|(name, value)| (name.to_owned(), value)).collect(),
-        folder: std::env::current_dir().context("finding the current folder")?,
-    })
+pub(super) fn way(run: &Record, size: Size, global: &Global) -> Way {
+    let absolute = |file: &OsString| match file.to_str() {
+        Some("none") => file.clone(),
+        _ => Path::new(file).canonicalize().map_or_else(|_| file.clone(), Into::into),
+    };
+    let is_noted = !run.project.as_os_str().is_empty();
+    Way {
+        size: size.to_string(),
+        databases: run.databases.iter().map(|database| database.name.clone()).collect(),
+        project: if is_noted { run.project.clone() } else { run.called_in.clone() },
+        settings: global.settings.as_ref().map(absolute),
+    }
 }
 
 /// Serves a pool for the run in this folder, unless it is served like that.
 ///
 /// # Errors
 /// Why it cannot be served, or is not by then.
-pub(super) async fn serve(run: &Path, way: Way, deadline: Instant) -> anyhow::Result<()> {
+pub(super) async fn serve(
+    run: &Path,
+    run_id: &str,
+    way: Way,
+    deadline: Instant,
+    progress: &Progress,
+) -> anyhow::Result<()> {
     if Pooled::of(run).is_some_and(|pooled| pooled.way == way) {
         return Ok(());
     }
-    end(run).await?;
+    // Also what was never noted, or is noted no more.
+    if end(run).await?.is_some() {
+        progress.say("the pool is served anew, with another address");
+    }
     let log = Pooled::log(run);
-    let mut child = start(run, &way, &log).context("starting the testbed that serves the pool")?;
+    let mut child = start(run, run_id, &way, &log).context("starting the testbed that serves the pool")?;
     let (process, said) = (child.id().and_then(Process::with_id), child.stdout.take());
     let mut said = said.map(|said| BufReader::new(said.take(ADDRESS)));
     let mut url = String::new();
@@ -86,27 +94,24 @@ pub(super) async fn serve(run: &Path, way: Way, deadline: Instant) -> anyhow::Re
         said.read_line(&mut url).await.ok()?;
         Some(Pooled { process: process?, url: url.trim_end().to_owned(), way })
     };
-    let told = timeout_at(deadline, told).await;
-    let is_late = told.is_err();
-    match told {
+    let served = match timeout_at(deadline, told).await {
+        Err(_) => Err(anyhow!("the pool is not served in time").exit(Exit::NotReady)),
         // The pipe is open until it is noted: whoever keeps the pool takes that for its beginning.
         Ok(Some(pooled)) if !pooled.url.is_empty() => pooled.note(run).context("noting the pool"),
-        _ => {
-            // It removes what it has made.
-            let _ = process.map(|process| process.signal(Signal::TERM));
-            if timeout_at(Instant::now() + ENDING, child.wait()).await.is_err() {
-                let _ = child.kill().await;
-            }
-            let text = files::read(&log, files::MOST).unwrap_or_default();
-            let text = String::from_utf8_lossy(&text[text.len().saturating_sub(SHOWN)..]).trim().to_owned();
-            let failed = if is_late {
-                anyhow!("the pool is not served in time").exit(Exit::NotReady)
-            } else {
-                anyhow!("the pool cannot be served").exit(Exit::Failure)
-            };
-            Err(failed).detail(format!("the testbed that was to serve it said:\n{text}"))
-        }
+        Ok(_) => Err(anyhow!("the pool cannot be served")),
+    };
+    let Err(error) = served else { return Ok(()) };
+    drop(said);
+    // It removes what it has made.
+    let _ = process.map(|process| process.signal(Signal::TERM));
+    let _ = timeout(ENDING, child.wait()).await;
+    end(run).await?;
+    let text = files::read(&log, files::MOST).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(SHOWN)..]).trim().to_owned();
+    if text.is_empty() {
+        return Err(error);
     }
+    Err(error).detail(format!("the testbed that was to serve it said:\n{text}"))
 }
 
 /// Ends a run's pool, if it has one, and says how it was served.
@@ -114,26 +119,33 @@ pub(super) async fn serve(run: &Path, way: Way, deadline: Instant) -> anyhow::Re
 /// # Errors
 /// Processes that do not end.
 pub(super) async fn end(run: &Path) -> anyhow::Result<Option<Way>> {
-    let Some(Pooled { process, way, .. }) = Pooled::of(run) else { return Ok(None) };
+    let pooled = Pooled::of(run);
     Pooled::forget(run);
-    processes::gone(process, ENDING).await;
-    // What is noted may be another's process.
+    if let Some(Pooled { process, .. }) = &pooled {
+        processes::gone(*process, ENDING).await;
+    }
+    // What is noted may be another's process, and what serves a pool may be noted nowhere.
     remove::end_pool(run).await?;
-    Ok(Some(way))
+    Ok(pooled.map(|pooled| pooled.way))
 }
 
-fn start(run: &Path, way: &Way, log: &Path) -> anyhow::Result<Child> {
+fn start(run: &Path, run_id: &str, way: &Way, log: &Path) -> anyhow::Result<Child> {
     let own = std::env::current_exe()?;
     files::write(log, "", 0o600)?;
     let (mark, folder) = Pooled::mark(run);
     let mut command = Command::new(&own);
     command
-        .args(&way.arguments)
+        .arg("exec")
+        .args(way.settings.iter().flat_map(|file| [OsStr::new("--settings"), file]))
+        .args([format!("--run-id={run_id}"), format!("--pool={}", way.size)])
         .arg("--")
         .args([own.as_os_str(), NAME.as_ref(), run.as_os_str()])
-        .envs(way.variables.iter().map(|(name, value)| (name, value)))
         .env(mark, folder)
-        .current_dir(&way.folder)
+        // Whoever ends the processes of another command finds that this is no part of it.
+        .env("TESTBED_RUN_ID", run_id)
+        .env_remove(OWNER)
+        // One that is gone has no settings.
+        .current_dir(if way.project.is_dir() { &way.project } else { run })
         // A Ctrl-C at the terminal is not for it.
         .process_group(0)
         .stdin(Stdio::null())
@@ -166,7 +178,7 @@ fn wait(run: &Path, url: &str) -> anyhow::Result<()> {
     // Whoever reads that closes the pipe once it is noted.
     console::until_unread()?;
     loop {
-        if !Pooled::is_noted(run) {
+        if !Pooled::is_at(run, url) {
             return Ok(());
         }
         let mut what = [PollFd::new(&changes, PollFlags::IN), PollFd::new(&parent, PollFlags::IN)];

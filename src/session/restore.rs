@@ -2,7 +2,7 @@
 //! taken.
 
 use super::standing::Standing;
-use super::{archiving, interrupted, local, pooled};
+use super::{archiving, interrupted, local};
 use crate::cli::{Global, Restore};
 use crate::deadline;
 use crate::progress::Progress;
@@ -23,16 +23,10 @@ pub(crate) async fn restore(args: Restore, global: &Global, progress: &Progress)
         recorder: &recorder,
         progress,
     };
-    // It has databases of the server that is replaced.
-    let pool = pooled::end(run.folder()).await?;
     let restored = local::restore::restore(&run.record, task, args.from.as_deref(), interrupted()).await;
     recorder.finish(progress).await;
     progress.finish();
-    let again = match pool {
-        Some(way) => pooled::serve(run.folder(), way, deadline::after(args.timeout)).await,
-        None => Ok(()),
-    };
-    restored.and(again)?;
+    restored?;
     match args.from {
         Some(name) => progress.say(&format!("{} is as in the snapshot {name}", database.name)),
         None => progress.say(&format!("{} is as it was made", database.name)),

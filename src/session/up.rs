@@ -168,12 +168,15 @@ fn wanted(args: &Up) -> Option<Size> {
     args.pool.filter(|size| !size.is_none())
 }
 
-/// Serves the pool that is asked for, in the background.
+/// Serves the pool that is asked for, in the background, or ends the one that there is.
 async fn serve(session: &Session<'_>, args: &Up, global: &Global) -> anyhow::Result<()> {
-    let (call, folder) = (&session.call, session.claim.folder());
-    let (Some(size), Some(run)) = (wanted(args), folder) else { return Ok(()) };
-    let way = pooled::way(call.plan.run_id.as_str(), size, &args.making.own, global)?;
-    pooled::serve(run, way, call.deadline).await
+    let Session { call, claim, .. } = session;
+    let (Some(size), Some(run)) = (args.pool, claim.folder()) else { return Ok(()) };
+    if size.is_none() {
+        return pooled::end(run).await.map(drop);
+    }
+    let way = pooled::way(&claim.record, size, global);
+    pooled::serve(run, call.plan.run_id.as_str(), way, call.deadline, call.progress).await
 }
 
 /// Says what is there, and returns what is for programs.
@@ -217,7 +220,7 @@ fn finish<B: Backend>(
     }
     if args.print == UpFormat::Json {
         let mut environment = work::variables(model, &config.names, written, claim.folder())?;
-        claim.folder().into_iter().for_each(|run| pooled::tell(run, &mut environment));
+        pooled::tell(claim.folder(), plan.run_id.as_str(), &mut environment);
         let told = Told { model, location: claim.record.location(), config: written };
         return told.json(&environment);
     }

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Database, Local, is_alive, until};
+use crate::harness::{Database, Local, command_line, is_alive, until, working_below};
 use crate::integresql::Client;
 
 const VARIABLE: &str = "INTEGRESQL_CLIENT_BASE_URL";
@@ -73,10 +73,28 @@ fn an_up_serves_a_pool_until_the_run_is_gone() {
         assert!(!is_alive(before) && server(&local) != before);
         let url = address(&local).expect("an address");
         fresh(&url);
+        // Nor does another folder of the project.
+        std::fs::create_dir_all(local.path().join("below")).unwrap();
+        let mut below = local.command(&["up", "--run-id", "r", "--pool=3"]);
+        assert!(below.current_dir(local.path().join("below")).output().unwrap().status.success());
+        assert_eq!(address(&local).as_ref(), Some(&url));
+        local.call(&["restore", "--from", "nosuch"]).fails(2);
+        assert_eq!(address(&local).as_ref(), Some(&url));
+        // What is copied of the server has none of the pool's databases.
+        local.call(&["fork", "--run-id", "r"]).ok();
+        local.call(&["snapshot", "shop", "s", "--run-id", "r"]).ok();
+        local.call(&["restore", "shop-1", "--from", "s", "--run-id", "r"]).ok();
+        if engine == "postgres" {
+            let count = "SELECT count(*) FROM pg_database WHERE datname LIKE 'testbed_pool%'";
+            let psql = ["exec", "shop-1", "--", "psql", "-Atc", count];
+            assert_eq!(local.call(&psql).ok().stdout, "0\n");
+        }
+        fresh(&address(&local).expect("an address"));
         // The databases of a server that is made anew go with it.
         local.call(&["restore", "--run-id", "r"]).ok();
         let url = address(&local).expect("an address");
         fresh(&url);
+        local.call(&["snapshot", "rm", "s"]).ok();
         local.call(&["restart", "--run-id", "r"]).ok();
         fresh(&address(&local).expect("an address"));
         local.call(&["down", "--run-id", "r"]).ok();
@@ -90,12 +108,7 @@ fn a_pool_whose_testbed_is_killed_is_told_to_nobody_and_served_anew() {
     let (_, databases) = local.up(&["--run-id", "r", "--pool=2"]);
     let before = server(&local);
     fresh(&address(&local).expect("an address"));
-    rustix::process::kill_process(
-        rustix::process::Pid::from_raw(before.cast_signed()).unwrap(),
-        Signal::KILL,
-    )
-    .unwrap();
-    until("it is gone", || (!is_alive(before)).then_some(()));
+    kill(before);
     assert_eq!(address(&local), None);
     local.call(&["up", "--run-id", "r", "--pool=2"]).ok();
     fresh(&address(&local).expect("an address"));
@@ -136,6 +149,95 @@ fn a_project_may_give_the_clients_names_another_meaning() {
     fresh(own);
     local.call(&["down", "--run-id", "r"]).ok();
     local.assert_nothing_left();
+}
+
+/// The testbeds that serve a pool, or are about to.
+fn serving(local: &Local) -> Vec<u32> {
+    let all = working_below(local.path()).into_iter();
+    all.map(|(pid, _)| pid).filter(|pid| command_line(*pid).contains("--pool=")).collect()
+}
+
+/// Whatever stands in the place of the note: nobody takes it for the note of the next one.
+#[test]
+fn no_pool_is_left_beside_another_one() {
+    let local = seeded("postgres");
+    local.up(&["--run-id", "r", "--pool=2"]);
+    let note = local.state().join("runs/r/pool.json");
+    let attempt = |what: &str| {
+        for milliseconds in [40, 80, 120, 160, 200, 300] {
+            let up = local.start(&["up", "--run-id", "r", "--pool=2"]);
+            std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+            up.signal("INT");
+            let _ = up.wait();
+            let noted = usize::from(address(&local).is_some());
+            until(what, || (serving(&local).len() <= noted).then_some(()));
+        }
+        local.call(&["up", "--run-id", "r", "--pool=2"]).ok();
+        fresh(&address(&local).expect("an address"));
+        assert_eq!(serving(&local).len(), 1, "{what}");
+    };
+    kill(server(&local));
+    attempt("the note of one that was killed");
+    std::fs::write(&note, "{\"x").unwrap();
+    attempt("a damaged note");
+    std::fs::remove_file(&note).unwrap();
+    until("it has ended", || serving(&local).is_empty().then_some(()));
+    std::fs::create_dir(&note).unwrap();
+    local.call(&["up", "--run-id", "r", "--pool=2"]).fails(1).says("noting the pool");
+    assert!(serving(&local).is_empty());
+    std::fs::remove_dir(&note).unwrap();
+    local.call(&["down", "--run-id", "r"]).ok();
+    local.assert_nothing_left();
+}
+
+#[test]
+fn a_pool_is_ended_and_begun_by_up_alone() {
+    let local = seeded("postgres");
+    local.up(&["--run-id", "r"]);
+    // A command of the run may ask for it.
+    let script = format!("\"{}\" up --run-id r --pool=2", env!("CARGO_BIN_EXE_testbed"));
+    local.call(&["exec", "--run-id", "r", "--", "sh", "-c", &script]).ok();
+    let url = address(&local).expect("an address");
+    // A command that would have one has this one.
+    let script = "printf %s $INTEGRESQL_CLIENT_BASE_URL";
+    assert_eq!(local.call(&["exec", "--pool=5", "--", "sh", "-c", script]).ok().stdout, url);
+    // A database that comes later has a pool as well.
+    local.call(&["up", "--run-id", "r", "--with", "postgres=other", "--pool=2"]).ok();
+    let url = address(&local).expect("an address");
+    let other = url.replace("/api", "/other/api");
+    Client::new(&other).template("x");
+    local.call(&["up", "--run-id", "r", "--pool=0"]).ok();
+    assert_eq!((address(&local), serving(&local)), (None, Vec::new()));
+    local.call(&["down", "--run-id", "r"]).ok();
+    local.assert_nothing_left();
+}
+
+#[test]
+fn nobody_is_led_to_the_pool_of_another_run() {
+    let local = seeded("postgres");
+    local.up(&["--run-id", "r"]);
+    let address = format!("http://127.0.0.1:1234/{}/api", "0".repeat(32));
+    let called = |args: &[&str], url: &str| {
+        let output = local.command(args).env(VARIABLE, url).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let script = ["--", "sh", "-c", "echo \"<$INTEGRESQL_CLIENT_BASE_URL>\""];
+    for args in [&["exec"][..], &["run", "--run-id", "other"]] {
+        let args = [args, &script].concat();
+        assert_eq!(called(&args, &address), "<>\n");
+        // A server of the user's own is none of testbed's.
+        assert_eq!(called(&args, "http://localhost:5000/api"), "<http://localhost:5000/api>\n");
+    }
+    let env = called(&["env"], &address);
+    assert!(env.lines().any(|line| line.starts_with("unset ") && line.contains(VARIABLE)), "{env}");
+    local.call(&["down", "--run-id", "r"]).ok();
+    local.assert_nothing_left();
+}
+
+fn kill(pid: u32) {
+    let id = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+    rustix::process::kill_process(id, Signal::KILL).unwrap();
+    until("it is gone", || (!is_alive(pid)).then_some(()));
 }
 
 /// An `up` among the processes of another run's command makes a run of its own, which outlives that.

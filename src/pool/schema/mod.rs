@@ -211,10 +211,7 @@ impl Session {
         // A server does not notice at once that the client of a session has gone, such as the seed's.
         let deadline = Instant::now() + LEAVING;
         while has_users(conn, own).await? {
-            anyhow::ensure!(
-                Instant::now() < deadline,
-                "somebody was logged in to {own} when the command began"
-            );
+            anyhow::ensure!(Instant::now() < deadline, "{}", super::was_in_use(own));
             sleep(AGAIN).await;
         }
         self.settle(conn, own, name).await

@@ -17,6 +17,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::process::{Process, Stat};
+use crate::registry::POOL_OF;
 
 /// How long a process may take to vanish after SIGKILL: one in the middle of a disk write finishes that
 /// first.
@@ -181,6 +182,13 @@ pub fn orphans(before: &[u32]) -> Vec<Process> {
 /// Whether another run than this one has started a process.
 pub fn is_of_another_run(pid: u32, run_id: &str) -> bool {
     has_variable(pid, |variable| variable.strip_prefix(RUN_ID).is_some_and(|id| id != run_id.as_bytes()))
+}
+
+/// Whether a process serves the pool of a run that stays up.
+pub fn serves_a_pool(pid: u32) -> bool {
+    has_variable(pid, |variable| {
+        variable.strip_prefix(POOL_OF.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
+    })
 }
 
 /// Whether this user may send a process a signal.

@@ -13,7 +13,7 @@ use crate::failure::{Advise, Exit};
 use crate::output::{self, Connection};
 use crate::ports;
 use crate::progress::READY;
-use crate::registry::{LocalRun, Place, Record, Server};
+use crate::registry::{LocalRun, Place, Pooled, Record, Server};
 use crate::runtime::local::area::Area;
 use crate::runtime::local::as_made::AsMade;
 use crate::runtime::local::fork::Fork;
@@ -37,7 +37,7 @@ pub(crate) async fn fork(
     let area = Area::open()?;
     let folder = work.local()?.data.clone();
     if !force {
-        check_nobody(&source)?;
+        check_nobody(&source, work.claim.folder().and_then(Pooled::of))?;
     }
     let origin = source.origin();
     let names = free_names(&work.claim.record, origin, count);
@@ -107,9 +107,12 @@ async fn start(
     try_join_all(forks.iter().map(|fork| fork.start(run, |told| report(&fork.name, told)))).await
 }
 
-/// Nobody is to lose a connection for it.
-fn check_nobody(server: &Server) -> anyhow::Result<()> {
-    let connected = ports::connected(server.port);
+/// Nobody is to lose a connection for it, but for the testbed that serves the run's pool: that is ended, and begun again.
+fn check_nobody(server: &Server, pool: Option<Pooled>) -> anyhow::Result<()> {
+    let mut connected = ports::connected(server.port);
+    if let Some(Pooled { process, .. }) = pool {
+        connected.retain(|who| !who.ends_with(&format!("(process {})", process.pid)));
+    }
     if connected.is_empty() {
         return Ok(());
     }

@@ -8,6 +8,7 @@ use anyhow::anyhow;
 use tokio::time::Instant;
 
 use crate::background;
+use crate::database::Engine;
 use crate::deadline;
 use crate::failure::{Advise, Exit, exit_of};
 use crate::output::Connection;
@@ -19,6 +20,7 @@ use crate::registry::{self, Claim, Found, LocalRun, Phase, Place, Record, Regist
 use crate::run_id::RunId;
 use crate::runtime::local::{removal, remove, restart as server};
 use crate::session::is_interruption;
+use crate::session::pooled;
 use crate::session::restart::late;
 use crate::session::which;
 use crate::state::Ready;
@@ -168,6 +170,15 @@ impl<'a> Work<'a> {
         if Instant::now() >= deadline {
             return Err(late(database, timeout)).hint("nothing was stopped");
         }
+        // It has databases in what is copied or replaced.
+        let pool = match self
+            .claim
+            .folder()
+            .filter(|_| command != "restart" && before.engine() == Some(Engine::Postgres))
+        {
+            Some(folder) => pooled::end(folder).await?,
+            None => None,
+        };
         self.server()?.stopped_by = Some(command.to_owned());
         self.claim.save()?;
         let mut interrupted = pin!(interrupted);
@@ -196,7 +207,7 @@ impl<'a> Work<'a> {
             Err(error) if is_interruption(&error) => Err(error),
             done => tokio::select! {
                 ready = wait => done.and(ready),
-                error = interrupted => Err(error),
+                error = interrupted.as_mut() => Err(error),
             },
         };
         let server = self.server()?;
@@ -208,10 +219,24 @@ impl<'a> Work<'a> {
         let server = server.clone();
         self.tell(&server);
         let name = &before.name;
-        match ready {
-            Ok(()) => self.claim.save(),
-            Err(error) if exit_of(&error) == Exit::Never => Err(error),
-            Err(error) => Err(error).hint(format!(
+        let Err(error) = ready else {
+            self.claim.save()?;
+            let (Some(way), Some(folder)) = (pool, self.claim.folder()) else { return Ok(()) };
+            return tokio::select! {
+                served = pooled::serve(folder, &run_id, way, deadline, progress) => served,
+                error = interrupted => Err(error),
+            }
+            .hint(format!(
+                "the server of {name} was started again, and its pool is not served: testbed up --pool"
+            ));
+        };
+        let error = match pool {
+            Some(_) => error.hint("its pool is not served any more: testbed up --pool"),
+            None => error,
+        };
+        match error {
+            error if exit_of(&error) == Exit::Never => Err(error),
+            error => Err(error).hint(format!(
                 "{name} was started again, and may take logins later: testbed logs {name} tells more"
             )),
         }
