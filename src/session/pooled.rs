@@ -60,7 +60,7 @@ pub(super) fn way(run: &Record, size: Size, global: &Global) -> Way {
     let is_noted = !run.project.as_os_str().is_empty();
     Way {
         size: size.to_string(),
-        databases: run.databases.iter().map(|database| database.name.clone()).collect(),
+        databases: run.databases.iter().filter(|one| !one.is_fork).map(|one| one.name.clone()).collect(),
         project: if is_noted { run.project.clone() } else { run.called_in.clone() },
         settings: global.settings.as_ref().map(absolute),
     }
