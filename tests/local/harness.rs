@@ -378,6 +378,10 @@ impl Login {
         })
     }
 
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.session, Session::Postgres(_))
+    }
+
     pub fn log_out(self) -> Result<(), String> {
         match self.session {
             // It goes with what it works in.
