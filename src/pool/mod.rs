@@ -117,7 +117,7 @@ fn is_copied(engine: &str) -> bool {
 /// # Errors
 /// A usage error where none of the databases is of an engine whose databases can be copied.
 pub fn check<'a>(size: Option<Size>, engines: impl IntoIterator<Item = &'a str>) -> anyhow::Result<()> {
-    if size.is_none_or(|Size(size)| size == 0) {
+    if size.is_none_or(Size::is_none) {
         return Ok(());
     }
     let engines: Vec<&str> = engines.into_iter().collect();
@@ -142,7 +142,7 @@ pub async fn serve(
     run: &Record,
     admins: &BTreeMap<&str, &Login>,
 ) -> anyhow::Result<Option<Served>> {
-    let Some(Size(ready)) = size.filter(|Size(size)| *size > 0) else { return Ok(None) };
+    let Some(Size(ready)) = size.filter(|size| !size.is_none()) else { return Ok(None) };
     let all = model.databases.iter();
     let mut servers: Vec<_> =
         all.filter(|one| is_copied(one.engine) && !one.is_further && !one.is_fork).collect();

@@ -14,7 +14,7 @@ pub(crate) async fn env(args: &Env, global: &Global, progress: &Progress) -> any
     let model = run.model(&args.databases)?;
     let names = run.names(&args.own, &model, progress)?;
     let mut environment = work::variables(&model, &names, run.config(), Some(&run.folder_for(&model)?))?;
-    pooled::tell(Some(run.folder()), &run.record.run_id, &mut environment);
+    pooled::tell(None, Some(run.folder()), &run.record.run_id, &mut environment);
     let told = output::json::Told { model: &model, location: run.record.location(), config: run.config() };
     console::print(&args.format.text(&environment, &told)?)?;
     if let Some(location) = run.record.location()

@@ -10,7 +10,7 @@ use crate::bug;
 use crate::cli::{Exec, Global};
 use crate::pool;
 use crate::progress::Progress;
-use crate::registry::{self, Pooled};
+use crate::registry;
 
 /// The exit code is the command's own.
 pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> anyhow::Result<u8> {
@@ -31,16 +31,12 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
     let mut environment = reached.environment(&run, &names, progress)?;
     // The manifest is not here to tell any.
     let admins = BTreeMap::new();
-    // Where the run has a pool, that is the command's as well.
-    let size = args.pooling.pool.filter(|_| Pooled::of(run.folder()).is_none());
+    let size = pooled::unless_served(args.pooling.pool, Some(run.folder()));
     let served = tokio::select! {
         served = pool::serve(size, &reached.model, &names, &run.record, &admins) => served?,
         error = signals.interrupted() => return Err(error),
     };
-    match &served {
-        Some(served) => served.tell(&mut environment),
-        None => pooled::tell(Some(run.folder()), &run.record.run_id, &mut environment),
-    }
+    pooled::tell(served.as_ref(), Some(run.folder()), &run.record.run_id, &mut environment);
     let leftovers = Leftovers::of_next_command(&run.record);
     // Whoever comes next ends the command, if this process is killed.
     let noted = registry::Exec::note(run.folder());

@@ -26,7 +26,7 @@ use crate::environment;
 use crate::failure::{Advise, Exit};
 use crate::files;
 use crate::output::Environment;
-use crate::pool::{self, Size};
+use crate::pool::{self, Served, Size};
 use crate::process::Process;
 use crate::progress::Progress;
 use crate::registry::{OWNER, Pooled, Record, Way};
@@ -43,11 +43,18 @@ const LOOK: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 /// How long one that is ending may take to remove its databases, and somewhat more.
 const ENDING: Duration = Duration::from_secs(12);
 
-/// What an environment tells of the pool of a run in this folder. Where it has none, nobody is led to another run's.
-pub(super) fn tell(run: Option<&Path>, run_id: &str, environment: &mut Environment) {
-    match run.and_then(Pooled::of) {
-        Some(pooled) => pool::tell(&pooled.url, environment),
-        None => pool::lead_nowhere(run_id, environment),
+/// How large a pool of its own a command gets: none where the run in this folder has one, which is the command's as well.
+pub(super) fn unless_served(size: Option<Size>, run: Option<&Path>) -> Option<Size> {
+    size.filter(|_| run.and_then(Pooled::of).is_none())
+}
+
+/// What an environment tells of a command's own pool, else of that of the run in this folder. Where there is none,
+/// nobody is led to another run's.
+pub(super) fn tell(own: Option<&Served>, run: Option<&Path>, run_id: &str, environment: &mut Environment) {
+    match (own, run.and_then(Pooled::of)) {
+        (Some(own), _) => own.tell(environment),
+        (None, Some(pooled)) => pool::tell(&pooled.url, environment),
+        (None, None) => pool::lead_nowhere(run_id, environment),
     }
 }
 

@@ -112,12 +112,12 @@ async fn make<B: Backend>(place: B::Place, args: &Up, global: &Global, call: Cal
             () = session.call.recorder.settle(session.call.recorder.timeout()) => {}
             error = interrupt.as_mut() => return Err(error),
         }
-        let written = note(&backend, &mut session, &up, args, held.is_some())?;
+        let (text, written) = note(&backend, &mut session, &up, args, held.is_some())?;
         tokio::select! {
             served = serve(&session, args, global) => served?,
             error = interrupt.as_mut() => return Err(error),
         }
-        let result = finish(&backend, &session, &up, args, written.as_deref())?;
+        let result = finish(&backend, &session, &up, args, text, written.as_deref())?;
         tokio::select! {
             done = console::hand_over(result) => done?,
             error = interrupt.as_mut() => return Err(error),
@@ -142,14 +142,14 @@ async fn make<B: Backend>(place: B::Place, args: &Up, global: &Global, call: Cal
     ended(signal)
 }
 
-/// Writes the config file, and notes that the run is up.
+/// Writes the config file, and notes that the run is up. Returns the file's text, and where it is.
 fn note<B: Backend>(
     backend: &B,
     session: &mut Session<'_>,
     up: &B::Up,
     args: &Up,
     holds: bool,
-) -> anyhow::Result<Option<PathBuf>> {
+) -> anyhow::Result<(String, Option<PathBuf>)> {
     let model = backend.model(up).clone().with_earlier(&session.claim.record.databases);
     let text = session.call.config.text(&model.clone().without_forks())?;
     let written = session.call.config.write_noted(&text, &mut session.claim)?;
@@ -160,7 +160,7 @@ fn note<B: Backend>(
     session.claim.record.databases = model.databases;
     session.claim.save()?;
     bug::provoke("written", &text);
-    Ok(written)
+    Ok((text, written))
 }
 
 /// How many databases the pool is to have ready, if there is to be one.
@@ -185,6 +185,7 @@ fn finish<B: Backend>(
     session: &Session<'_>,
     up: &B::Up,
     args: &Up,
+    text: String,
     written: Option<&Path>,
 ) -> anyhow::Result<String> {
     let asked = backend.model(up);
@@ -198,7 +199,7 @@ fn finish<B: Backend>(
     );
     let Some(path) = config.path() else {
         progress.say(&ready);
-        return config.text(&model.clone().without_forks());
+        return Ok(text);
     };
     progress.say(&format!("{ready}: {}", path.display()));
     let (all, asked) = (model.names(), asked.names());
@@ -220,7 +221,7 @@ fn finish<B: Backend>(
     }
     if args.print == UpFormat::Json {
         let mut environment = work::variables(model, &config.names, written, claim.folder())?;
-        pooled::tell(claim.folder(), plan.run_id.as_str(), &mut environment);
+        pooled::tell(None, claim.folder(), plan.run_id.as_str(), &mut environment);
         let told = Told { model, location: claim.record.location(), config: written };
         return told.json(&environment);
     }

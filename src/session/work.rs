@@ -16,7 +16,7 @@ use crate::pool::{self, Served};
 use crate::progress::Progress;
 use crate::recorder::Event;
 use crate::recorder::event::Failure;
-use crate::registry::{Claim, Exec, Phase, Pooled};
+use crate::registry::{Claim, Exec, Phase};
 use crate::time::Time;
 
 pub(crate) struct Worked {
@@ -101,16 +101,12 @@ async fn work_on(
     ));
     let admins = call.plan.discovery.databases.iter();
     let admins = admins.filter_map(|one| Some((one.name.as_str(), one.admin.as_ref()?))).collect();
-    // Where the run has a pool, that is the command's as well.
-    let size = args.pooling.pool.filter(|_| claim.folder().is_none_or(|run| Pooled::of(run).is_none()));
+    let size = pooled::unless_served(args.pooling.pool, claim.folder());
     let served = tokio::select! {
         served = pool::serve(size, model, &config.names, &claim.record, &admins) => served?,
         error = signals.interrupted() => return Err(error),
     };
-    match &served {
-        Some(served) => served.tell(&mut environment),
-        None => pooled::tell(claim.folder(), &claim.record.run_id, &mut environment),
-    }
+    pooled::tell(served.as_ref(), claim.folder(), &claim.record.run_id, &mut environment);
     // Whoever comes next finds the command also where this process is killed before it has noted it.
     let folder = claim.folder().filter(|_| claim.record.phase == Phase::Up);
     worked.exec = folder.and_then(Exec::note);
