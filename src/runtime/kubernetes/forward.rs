@@ -18,6 +18,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod;
+use kube::Error;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, ReadHalf, duplex, join, split};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -99,7 +100,7 @@ async fn serve(listener: TcpListener, way: Way) {
                 };
                 let _ = client.set_nodelay(true);
                 let way = way.clone();
-            // Else the client sees its connection closed, as with a server that is down.
+                // Else the client sees its connection closed, as with a server that is down.
                 connections.spawn(async move {
                     if let Ok((uid, tunnel)) = way.tunnel().await {
                         let _ = way.carry(uid, tunnel, client).await;
@@ -148,7 +149,7 @@ impl Way {
             io::Error::new(io::ErrorKind::ConnectionRefused, "there is no pod to connect to")
         })?;
         while let Some((leads_to, mut tunnel)) = self.take() {
-            if leads_to == uid && tunnel.is_open().await {
+            if leads_to == uid && tunnel.answers().await {
                 return Ok((uid, tunnel));
             }
         }
@@ -160,7 +161,14 @@ impl Way {
             _ => 0,
         };
         let Cluster { client, namespace, .. } = &self.cluster;
-        let why = match timeout(OPENING, Tunnel::open(client, namespace, &pod)).await {
+        let opening = async {
+            match Tunnel::open(client, namespace, &pod).await {
+                // A connection that was kept from an earlier request may have been cut since.
+                Err(Error::HyperError(_) | Error::Service(_)) => Tunnel::open(client, namespace, &pod).await,
+                opened => opened,
+            }
+        };
+        let why = match timeout(OPENING, opening).await {
             Ok(Ok(tunnel)) => {
                 self.tunnels().failed = None;
                 return Ok((uid, tunnel));

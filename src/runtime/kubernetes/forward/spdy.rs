@@ -79,7 +79,8 @@ pub(super) fn reset(frames: &mut Vec<u8>, stream: u32) {
     control(frames, RST_STREAM, &[stream.to_be_bytes(), CANCEL.to_be_bytes()].concat());
 }
 
-pub(super) fn pong(frames: &mut Vec<u8>, number: u32) {
+/// Asks whether the other side is there, or answers that with the number that it has sent.
+pub(super) fn ping(frames: &mut Vec<u8>, number: u32) {
     control(frames, PING, &number.to_be_bytes());
 }
 
@@ -98,7 +99,7 @@ pub(super) enum Said<'a> {
     Finished(u32),
     /// A stream is given up.
     Reset(u32),
-    /// To be answered.
+    /// To be answered, or the answer to one's own.
     Ping(u32),
     /// No new stream is taken.
     GoAway,
@@ -226,7 +227,7 @@ mod tests {
         data(&mut frames, 3, b"world");
         data(&mut frames, 3, b"");
         finish(&mut frames, 3);
-        pong(&mut frames, 8);
+        ping(&mut frames, 8);
         reset(&mut frames, 5);
         frames.extend([0x80, 3, 0, 2, 1, 0, 0, 4, 0, 0, 0, 7]);
         frames.extend([0x80, 3, 0, 7, 0, 0, 0, 8, 0, 0, 0, 7, 0, 0, 0, 0]);

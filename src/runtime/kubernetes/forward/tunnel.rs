@@ -10,7 +10,7 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt, future};
+use futures::{Sink, SinkExt, Stream, StreamExt, future};
 use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     UPGRADE,
@@ -49,6 +49,12 @@ const PINGS: usize = 16;
 /// How long the pod's side may take to end a connection that the client has ended. A node waits for a second
 /// itself.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How long a tunnel may take to answer that it is still there: several ways around the world, and no longer
+/// than a new one takes.
+const ANSWER: Duration = Duration::from_secs(1);
+/// The number of the pings that are sent: odd, as the numbers of all that the client begins are.
+const OWN_PING: u32 = 1;
 
 type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 type Outgoing = Pin<Box<dyn Sink<Bytes, Error = io::Error> + Send>>;
@@ -91,22 +97,30 @@ impl Tunnel {
         }
     }
 
-    /// Whether it is still open, as far as this machine knows.
-    pub(super) async fn is_open(&mut self) -> bool {
+    /// Whether the other side still answers. Nothing else tells: this machine may learn late, or never, that a
+    /// connection was cut.
+    pub(super) async fn answers(&mut self) -> bool {
+        timeout(ANSWER, self.answer()).await.is_ok_and(|answer| answer.is_ok())
+    }
+
+    async fn answer(&mut self) -> io::Result<()> {
         let mut frames = Vec::new();
-        while let Some(piece) = self.incoming.next().now_or_never() {
-            // What is left of connections that are over is passed by.
-            let Some(Ok(piece)) = piece else { return false };
-            let Ok(said) = self.decoder.read(&piece) else { return false };
-            for said in said {
+        spdy::ping(&mut frames, OWN_PING);
+        loop {
+            if !frames.is_empty() {
+                self.outgoing.send(std::mem::take(&mut frames).into()).await?;
+            }
+            let piece = self.incoming.next().await.ok_or(io::ErrorKind::UnexpectedEof)??;
+            for said in self.decoder.read(&piece).map_err(|_| io::ErrorKind::InvalidData)? {
                 match said {
-                    Said::Ping(number) => spdy::pong(&mut frames, number),
-                    Said::GoAway => return false,
+                    Said::Ping(OWN_PING) => return Ok(()),
+                    Said::Ping(number) => spdy::ping(&mut frames, number),
+                    Said::GoAway => return Err(io::ErrorKind::ConnectionAborted.into()),
+                    // What is left of connections that are over is passed by.
                     _ => {}
                 }
             }
         }
-        frames.is_empty() || self.outgoing.send(frames.into()).await.is_ok()
     }
 
     /// Carries one connection to a port of the pod until both sides have ended it, or the pod's. An error is
@@ -137,7 +151,7 @@ impl Tunnel {
                             return outgoing.send(frames.into()).await;
                         }
                     },
-                    Some(number) = answers.recv() => spdy::pong(&mut frames, number),
+                    Some(number) = answers.recv() => spdy::ping(&mut frames, number),
                 }
                 outgoing.send(frames.into()).await?;
             }
@@ -262,4 +276,45 @@ async fn refusal(answer: Response<Body>) -> Error {
             .with_code(code.as_u16())
     };
     Error::Api(serde_json::from_slice(&body).unwrap_or_else(|_| unread()).boxed())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use futures::stream;
+
+    use super::*;
+
+    /// A tunnel whose other side says this, and then nothing or its end.
+    fn tunnel(said: Vec<u8>, is_cut: bool) -> Tunnel {
+        let said = stream::iter([Ok(Bytes::from(said))]);
+        let incoming = if is_cut { said.boxed() } else { said.chain(stream::pending()).boxed() };
+        Tunnel::new(incoming, futures::sink::drain().sink_map_err(io::Error::other))
+    }
+
+    fn frames(numbers: &[u32]) -> Vec<u8> {
+        let mut frames = Vec::new();
+        for number in numbers {
+            spdy::data(&mut frames, 7, b"of a connection that is over");
+            spdy::ping(&mut frames, *number);
+        }
+        frames
+    }
+
+    #[tokio::test]
+    async fn only_an_answer_makes_a_tunnel_worth_another_connection() {
+        assert!(tunnel(frames(&[2, OWN_PING]), false).answers().await);
+        let goes_away =
+            [&[0x80, 3, 0, 7, 0, 0, 0, 8, 0, 0, 0, 7, 0, 0, 0, 0], &frames(&[OWN_PING])[..]].concat();
+        for (said, is_cut) in
+            [(frames(&[]), true), (goes_away, false), (b"HTTP/1.1 400 Bad Request".to_vec(), false)]
+        {
+            assert!(!tunnel(said, is_cut).answers().await);
+        }
+        // A connection that nothing comes through and that nobody has closed.
+        let began = Instant::now();
+        assert!(!tunnel(frames(&[2, 4]), false).answers().await);
+        assert!(began.elapsed() >= ANSWER);
+    }
 }
