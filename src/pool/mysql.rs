@@ -17,11 +17,9 @@ use crate::background;
 use crate::files;
 use crate::output::{self, Connection, Model};
 use crate::registry::Record;
-use crate::runtime::local::beside::{Beside, Original};
+use crate::runtime::local::beside::{Beside, Original, POOLS};
 use crate::runtime::local::remove;
 
-/// Below the run's folder.
-const FOLDER: &str = "pool";
 /// What the name of a pool's lock ends with, which its testbed holds as long as it lives.
 const LOCK: &str = ".lock";
 /// How long a folder may take to go into which something is still being written.
@@ -57,7 +55,7 @@ impl Server {
             original,
             run_id: run.run_id.clone(),
             programs: local.programs,
-            folder: local.data.join(FOLDER),
+            folder: local.data.join(POOLS),
             servers: Mutex::default(),
             lock: Mutex::default(),
         })

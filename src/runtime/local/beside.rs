@@ -34,6 +34,9 @@ use crate::failure::Advise;
 use crate::process::Process;
 use crate::registry::{Server, Source, Start};
 
+/// Where those of a run's pools are, below the run's folder. Each pool knows its own, and removes those of pools whose
+/// testbed is gone.
+pub const POOLS: &str = "pool";
 /// How long one may take until it takes logins, and until it has ended.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How often one is started again because its port was taken meanwhile.

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::account::Account;
 use super::area;
+use super::beside::POOLS;
 use super::processes::{self, Mark};
 use super::shared_memory;
 use crate::background;
@@ -186,8 +187,8 @@ pub async fn remove_data(folder: &Path) -> anyhow::Result<()> {
     remove_server(folder, run_id, &processes::servers_in(folder)).await
 }
 
-/// Removes what is beside the folders of a run's servers, with whoever works in it, and forgets the logs of servers that
-/// are not there.
+/// Removes what is beside the folders of a run's servers and pools, with whoever works in it, and forgets the logs of
+/// servers that are not there.
 ///
 /// # Errors
 /// What is left ([`Exit::TeardownIncomplete`]).
@@ -195,7 +196,8 @@ pub async fn remove_strays(local: &mut LocalRun, run_id: &str) -> anyhow::Result
     let context = || format!("looking into {}", local.data.display());
     for entry in std::fs::read_dir(&local.data).with_context(context)? {
         let entry = entry.with_context(context)?;
-        let is_own = local.servers.iter().any(|server| server.data.parent() == Some(&entry.path()));
+        let is_own = entry.file_name() == POOLS
+            || local.servers.iter().any(|server| server.data.parent() == Some(&entry.path()));
         if !is_own && entry.file_type().with_context(context)?.is_dir() {
             remove_server(&entry.path(), run_id, &local.programs).await?;
         }
