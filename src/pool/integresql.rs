@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::Pool;
+use super::copies::Pool;
 use super::core::Refusal;
 use crate::output::{Connection, Secured};
 

@@ -15,7 +15,7 @@ use tokio_postgres::{Client, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::core::{Closed, Id, Removed, Way};
-use super::{PREFIX, pool_of};
+use super::names::{PREFIX, pool_of};
 use crate::files;
 use crate::output::{Connection, Secured};
 use crate::postgres::{Bounds, Connector, Fault};

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::core::{Closed, Id, Removed, Way};
-use super::{PREFIX, mysql, pool_of, postgres, schema};
+use super::names::{PREFIX, pool_of};
+use super::{mysql, postgres, schema};
 use crate::output::Connection;
 
 /// How long a pool may be without its mark before its testbed counts as killed.

@@ -13,7 +13,7 @@ use mysql_async::prelude::Queryable;
 use super::grants::Grants;
 use super::names::{self, Quotes};
 use super::sql::{self, identifier, literal, pattern, rows, run};
-use crate::pool::PREFIX;
+use crate::pool::names::PREFIX;
 
 /// Engines whose tables have their rows elsewhere, or none.
 const WITHOUT_ROWS: [&str; 7] =

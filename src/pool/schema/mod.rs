@@ -24,17 +24,13 @@ use self::definition::{Definition, Extent};
 use self::grants::Grants;
 use self::sql::{identifier, literal, row, rows, run};
 use super::core::{Closed, Id, Removed, Way};
-use super::{PREFIX, pool_of};
+use super::names::{CLOSED, PREFIX, PROBE, pool_of};
 use crate::database::{Login, Password};
 use crate::failure::Advise;
 use crate::files;
 use crate::output::{Connection, Secured};
 use crate::probe::session::{self, Lasting, Reached};
 
-/// What the name of a template's database that is finalized ends with.
-pub(super) const CLOSED: &str = "_closed";
-/// What the name of a database ends with that shows whether any can be made.
-pub(super) const PROBE: &str = "probe";
 /// How long those who were told to leave may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long sessions may stay whose clients have gone.
