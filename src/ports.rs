@@ -1,5 +1,6 @@
 //! Ports of this machine that are asked for by their numbers: whether one is free, and who has it.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::unix::fs::MetadataExt;
@@ -93,12 +94,27 @@ pub fn taken(port: u16, database: &str) -> anyhow::Error {
     error.hint("end it, choose another port, or leave out the port for a free one")
 }
 
+/// The ports of this machine from which somebody is connected to this one.
+pub fn clients(port: u16) -> BTreeSet<u16> {
+    let tables = tables();
+    let fits = |line| client(line, port).map(|(from, _)| from);
+    tables.iter().flat_map(|table| table.lines()).filter_map(fits).collect()
+}
+
+/// What the system knows of connections.
+fn tables() -> [String; 2] {
+    ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default())
+}
+
 /// Who is connected to a port of 127.0.0.1: programs with their process ids, as far as they can be looked into.
 pub fn connected(port: u16) -> Vec<String> {
-    let tables =
-        ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
-    let inodes: Vec<&str> =
-        tables.iter().flat_map(|table| table.lines()).filter_map(|line| client(line, port)).collect();
+    let tables = tables();
+    let inodes: Vec<&str> = tables
+        .iter()
+        .flat_map(|table| table.lines())
+        .filter_map(|line| client(line, port).map(|(_, inode)| inode))
+        .filter(|inode| *inode != "0")
+        .collect();
     let who = |inode: &&str| match having(inode) {
         Some(pid) => format!("{} (process {pid})", name(pid)),
         None => "another user's process".to_owned(),
@@ -109,12 +125,12 @@ pub fn connected(port: u16) -> Vec<String> {
     found
 }
 
-/// The inode in a line of `/proc/net/tcp`, if it is about the client's end of a connection to this port.
-fn client(line: &str, port: u16) -> Option<&str> {
+/// The own port and the inode in a line of `/proc/net/tcp`, if it is about the client's end of a connection to this port.
+fn client(line: &str, port: u16) -> Option<(u16, &str)> {
     let fields: Vec<&str> = line.split_whitespace().collect();
-    let (_, to) = fields.get(2)?.rsplit_once(':')?;
-    let fits = u16::from_str_radix(to, 16) == Ok(port) && *fields.get(3)? == "01";
-    fits.then_some(*fields.get(9)?).filter(|inode| *inode != "0")
+    let port_of = |field: usize| u16::from_str_radix(fields.get(field)?.rsplit_once(':')?.1, 16).ok();
+    let fits = port_of(2)? == port && *fields.get(3)? == "01";
+    Some((port_of(1)?, *fields.get(9)?)).filter(|_| fits)
 }
 
 /// The process that has a socket. A server's first process has a smaller number than its children, which have the
@@ -146,8 +162,7 @@ struct Holder {
 
 impl Holder {
     fn of(port: u16) -> Option<Self> {
-        let tables =
-            ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+        let tables = tables();
         let (user, inode) =
             tables.iter().flat_map(|table| table.lines()).find_map(|line| listening(line, port))?;
         let process = having(inode).map(|pid| (pid, name(pid)));
@@ -211,6 +226,17 @@ mod tests {
             assert_eq!(listening(&found, 0x1538), is.then_some(("1000", "4711")), "{address} {state}");
         }
         assert_eq!(listening("  sl  local_address rem_address", 1), None);
+    }
+
+    #[test]
+    fn who_is_connected_is_told_by_the_port_it_comes_from() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let _accepted = listener.accept().unwrap();
+        assert_eq!(clients(port), [client.local_addr().unwrap().port()].into());
+        drop(client);
+        assert_eq!(clients(port), [].into());
     }
 
     #[test]

@@ -67,7 +67,8 @@ impl Pool {
         let id = u64::from_be_bytes(uuid::Uuid::new_v4().into_bytes()[..8].try_into().unwrap_or_default());
         let name = format!("{PREFIX}{id:016x}");
         let (server, most) = if connection.engine == "postgres" {
-            let server = postgres::Server { connection: connection.clone(), sessions: name.clone() };
+            let is_here = run.local().is_some();
+            let server = postgres::Server { connection: connection.clone(), sessions: name.clone(), is_here };
             (Server::Postgres(Box::new(server)), MOST)
         } else if run.local().is_none() {
             (Server::Schemas(Arc::new(schema::Server::new(connection.clone(), admin))), MOST)

@@ -189,7 +189,8 @@ pub async fn serve(
 /// # Errors
 /// The server takes no login, or somebody does not leave.
 pub async fn leave_nobody(connection: &Connection) -> anyhow::Result<()> {
-    let server = postgres::Server { connection: connection.clone(), sessions: "testbed".to_owned() };
+    let server =
+        postgres::Server { connection: connection.clone(), sessions: "testbed".to_owned(), is_here: true };
     server.session().await?.empty_own().await
 }
 

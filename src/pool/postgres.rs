@@ -16,8 +16,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::core::{Closed, Id, Removed, Way};
 use super::names::{PREFIX, pool_of};
+use crate::background;
 use crate::files;
 use crate::output::{Connection, Secured};
+use crate::ports;
 use crate::postgres::{Bounds, Connector, Fault};
 use crate::trust::{Name, Trust};
 
@@ -40,6 +42,12 @@ const HAS_CLONES: u32 = 18;
 /// Ends the sessions of that name but this one.
 const END_NAMED: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 \
                          AND pid <> pg_backend_pid() AND usename = current_user";
+/// The sessions of all pools, by the ports that they come from.
+const OF_POOLS: &str = "SELECT pid, client_port, pid = pg_backend_pid() FROM pg_stat_activity \
+                        WHERE left(application_name, length($1)) = $1 AND usename = current_user AND client_port > 0";
+/// Ends those of them that have these processes.
+const END_OF_POOLS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = ANY($2) \
+                            AND left(application_name, length($1)) = $1 AND usename = current_user";
 /// Ends who is logged in to a database, as far as this user may.
 const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid() \
                    AND (usename = current_user OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))";
@@ -61,6 +69,8 @@ pub(super) struct Server {
     pub connection: Connection,
     /// The name of all sessions that are opened here, by which others find them.
     pub sessions: String,
+    /// Whether it is a process of this machine.
+    pub is_here: bool,
 }
 
 /// A session from which databases are made and removed.
@@ -71,6 +81,8 @@ pub(super) struct Session {
     version: u32,
     /// The tests' own database.
     database: String,
+    /// Its port where it is a process of this machine.
+    here: Option<u16>,
 }
 
 impl Server {
@@ -90,7 +102,8 @@ impl Server {
             let _ = client.batch_execute("SET file_copy_method = clone").await;
         }
         let database = self.connection.database.clone().unwrap_or_default();
-        Ok(Session { client, ended, version, database })
+        let here = self.connection.port.filter(|_| self.is_here);
+        Ok(Session { client, ended, version, database, here })
     }
 
     /// One login, after which the database has the file that all later ones read instead of its catalogs: a copy
@@ -157,6 +170,33 @@ impl Session {
 
     pub(super) async fn unmark(&self, pool: &str) -> anyhow::Result<()> {
         self.client.execute("SELECT pg_advisory_unlock($1)", &[&key(pool)]).await?;
+        Ok(())
+    }
+
+    /// Ends the sessions of pools whose testbed is gone from this machine. A server that is at a statement for one
+    /// notices that late, and its mark stays until then.
+    pub(super) async fn end_gone(&self) -> anyhow::Result<()> {
+        let Some(port) = self.here else { return Ok(()) };
+        let rows = self.client.query(OF_POOLS, &[&PREFIX]).await?;
+        // After the server was asked: who has come since is there.
+        let here = background::run(move || ports::clients(port)).await?;
+        let (mut gone, mut is_own_here) = (Vec::new(), false);
+        for row in rows {
+            let (pid, from, is_own): (i32, i32, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            match u16::try_from(from).is_ok_and(|from| here.contains(&from)) {
+                true => is_own_here |= is_own,
+                false => gone.push(pid),
+            }
+        }
+        // Else this machine does not tell who is connected.
+        if !is_own_here {
+            return Ok(());
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while !gone.is_empty() && !self.client.query(END_OF_POOLS, &[&PREFIX, &gone]).await?.is_empty() {
+            anyhow::ensure!(Instant::now() < deadline, "the session of a pool that is gone does not end");
+            sleep(AGAIN).await;
+        }
         Ok(())
     }
 

@@ -123,6 +123,9 @@ impl Session {
 
     /// Removes what pools have left whose testbed was killed.
     async fn sweep(&self, own: &str) -> anyhow::Result<()> {
+        if let Self::Postgres(session) = self {
+            session.end_gone().await?;
+        }
         let all = self.all().await?;
         // Somebody may have named one of their own like that.
         let pools = all.iter().filter_map(|name| pool_of(name)).filter(|pool| *pool != own);
