@@ -57,6 +57,8 @@ fn expired_runs_go_and_nothing_else() {
         let metadata = json!({"name": name, "labels": labels, "annotations": old});
         namespace.apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}).to_string());
     }
+    // From then on the cluster itself changes nothing of it.
+    namespace.kubectl(&["wait", "--for=condition=Ready", "pod/pod-old", "--timeout=120s"]);
     let before = everything(&namespace);
 
     let dry = folder.call(&["gc", "--dry-run", "-o", "json"]).ok();

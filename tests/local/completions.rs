@@ -90,8 +90,12 @@ fn fish_offers_what_is_there() {
 
 /// What is offered, asked again where a busy machine has no answer in time, or only some of it.
 fn offered(folder: &Folder, words: &[&str], part: &str) -> Vec<String> {
+    offered_as("values", folder, words, part)
+}
+
+fn offered_as(form: &str, folder: &Folder, words: &[&str], part: &str) -> Vec<String> {
     let once = || {
-        let called = folder.call(&[&["__complete", "values"], words].concat()).ok();
+        let called = folder.call(&[&["__complete", form], words].concat()).ok();
         assert!(called.stderr.is_empty(), "{}", called.transcript());
         called.stdout.lines().map(str::to_owned).collect::<Vec<_>>()
     };
@@ -112,8 +116,8 @@ fn engines_and_their_installed_versions() {
     assert!(offered(&folder, &["up", "--with=mariadb,postg"], &second).contains(&second));
     assert!(offered(&folder, &["up", "-"], "--with").contains(&"--with".to_owned()));
     assert_eq!(offered(&folder, &["completions", "f"], "f"), ["fish"]);
-    let described = folder.call(&["__complete", "described", "sta"]).ok().stdout;
-    assert_eq!(described, "status\tShow runs and their databases\n");
+    let described = offered_as("described", &folder, &["sta"], "status");
+    assert_eq!(described, ["status\tShow runs and their databases"]);
 }
 
 /// Where the variable says that it is kept.
@@ -152,7 +156,7 @@ fn a_broken_state_folder_is_passed_over() {
             let called = folder.call(&[&["__complete", "values"], words].concat()).ok();
             assert!(called.stderr.is_empty(), "{}", called.transcript());
             let found: Vec<&str> = called.stdout.lines().collect();
-            assert!(start.elapsed() < Duration::from_secs(2), "{make}: {:?}", start.elapsed());
+            assert!(start.elapsed() < Duration::from_secs(10), "{make}: {:?}", start.elapsed());
             assert!(found.iter().all(|one| one.starts_with('-')), "{make}: {found:?}");
         }
         let _ = std::process::Command::new("sh")
