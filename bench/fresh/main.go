@@ -374,6 +374,10 @@ func measure(name string) error {
 func main() {
 	flag.Parse()
 	log.SetFlags(0)
+	if flag.Arg(0) == "schema" {
+		fmt.Print(schema())
+		return
+	}
 	if err := measure(flag.Arg(0)); err != nil {
 		log.Fatal(err)
 	}

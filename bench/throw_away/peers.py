@@ -83,11 +83,13 @@ def stamp_of(files):
     return digest.hexdigest()
 
 
-def install(say):
-    """Installs what is not there yet. Returns a reason for each kind that could not be."""
+def install(say, wanted=None):
+    """Installs what is not there yet, of the wanted kinds or of all. Returns a reason for each that could not be."""
     place, missing = folder(), {}
     place.mkdir(parents=True, exist_ok=True, mode=0o755)
     for kind, (files, needed, commands) in kinds().items():
+        if wanted and kind not in wanted:
+            continue
         stamp, stamp_file = stamp_of(files), place / f"{kind}.stamp"
         if stamp_file.exists() and stamp_file.read_text() == stamp:
             continue
