@@ -88,7 +88,7 @@ pub struct Served {
 }
 
 /// Whether databases of an engine can be copied.
-fn is_copied(engine: &str) -> bool {
+pub fn is_copied(engine: &str) -> bool {
     ["postgres", "mysql", "mariadb"].contains(&engine)
 }
 

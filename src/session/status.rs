@@ -32,6 +32,8 @@ pub(crate) struct Row {
     pub server: Option<String>,
     pub process: Option<u32>,
     pub log: Option<String>,
+    /// On this machine: how many fresh databases `up --pool` keeps ready.
+    pub pool: Option<usize>,
     pub state: String,
     pub restarts: i32,
     pub created: Option<String>,
@@ -86,13 +88,13 @@ fn columns(rows: &[Row], verbose: bool) -> String {
     };
     let ids: BTreeSet<&str> = rows.iter().map(|row| row.run.as_str()).collect();
     let lines = rows.iter().map(|row| {
-        let Row { run, name, engine, address, state, restarts, .. } = row;
+        let Row { run, name, engine, address, pool, state, restarts, .. } = row;
         [
             if verbose { run.clone() } else { brief(run, &ids).to_owned() },
             name.clone(),
             engine.clone(),
             address.clone(),
-            state.clone(),
+            if pool.is_some() { format!("{state}, pool") } else { state.clone() },
             restarts.to_string(),
             proof(row),
         ]

@@ -50,6 +50,7 @@ fn an_up_serves_a_pool_until_the_run_is_gone() {
         let up = up.says("fresh databases for tests").says(VARIABLE);
         let told: Value = serde_json::from_str(&up.stdout).unwrap();
         let url = address(&local).expect("an address");
+        assert!(local.call(&["status"]).ok().stdout.contains("Running, pool"));
         assert_eq!(told["environment"][VARIABLE], url);
         let (one, other) = (fresh(&url), fresh(&url));
         assert_ne!((one.port, &one.database), (other.port, &other.database));
@@ -61,6 +62,8 @@ fn an_up_serves_a_pool_until_the_run_is_gone() {
             assert_eq!(other.value("SELECT count(*) FROM people"), "2");
             fresh(&url);
         }
+        let status: Value = serde_json::from_str(&local.call(&["status", "-o", "json"]).ok().stdout).unwrap();
+        assert_eq!(status[0]["pool"], 2);
         // A secret of its owner alone.
         let note = std::fs::metadata(local.state().join("runs/r/pool.json")).unwrap();
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&note.permissions()) & 0o777, 0o600);

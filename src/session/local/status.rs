@@ -1,7 +1,8 @@
 //! The runs of this machine as rows of `testbed status`.
 
+use crate::pool;
 use crate::process::Process;
-use crate::registry::{Phase, Record, Registry, Server, Unreadable};
+use crate::registry::{Phase, Pooled, Record, Registry, Server, Unreadable};
 use crate::run_id::RunId;
 use crate::session::status::Row;
 
@@ -14,10 +15,12 @@ pub(crate) fn rows(
     let (records, mut unreadable) = registry.records()?;
     let is_wanted = |found: &str| run_id.is_none_or(|run_id| found == run_id.as_str());
     unreadable.retain(|unreadable| is_wanted(&unreadable.run_id));
-    Ok((records.iter().filter(|record| is_wanted(&record.run_id)).flat_map(rows_of).collect(), unreadable))
+    let records = records.iter().filter(|record| is_wanted(&record.run_id));
+    let rows = records.flat_map(|record| rows_of(record, Pooled::of(&registry.folder(&record.run_id))));
+    Ok((rows.collect(), unreadable))
 }
 
-fn rows_of(record: &Record) -> Vec<Row> {
+fn rows_of(record: &Record, pooled: Option<Pooled>) -> Vec<Row> {
     let Some(local) = record.local() else { return Vec::new() };
     let mut rows: Vec<Row> = local.servers.iter().map(|server| row(record, server)).collect();
     for database in &record.databases {
@@ -47,6 +50,10 @@ fn rows_of(record: &Record) -> Vec<Row> {
             "Failed"
         };
         return vec![Row { state: state.to_owned(), ..plain(record) }];
+    }
+    if let Some(Pooled { way, .. }) = pooled {
+        let is_copied = |row: &&mut Row| pool::is_copied(&row.engine) && way.databases.contains(&row.name);
+        rows.iter_mut().filter(is_copied).for_each(|row| row.pool = way.size.parse().ok());
     }
     rows.sort_by_key(|row| record.databases.iter().position(|one| one.name == row.name));
     rows
