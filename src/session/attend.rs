@@ -73,16 +73,22 @@ impl Running {
     /// # Errors
     /// An interruption, when the command did not end by itself.
     pub(crate) async fn attend(&mut self, signals: &mut Signals, progress: &Progress) -> anyhow::Result<u8> {
+        // What came while the command was started has not reached it, whoever has sent it.
+        let mut early = signals.already().await;
         loop {
-            let signal = tokio::select! {
-                code = self.wait() => return code,
-                signal = signals.next() => signal,
+            let is_early = early.is_some();
+            let signal = match early.take() {
+                Some(signal) => signal,
+                None => tokio::select! {
+                    code = self.wait() => return code,
+                    signal = signals.next() => signal,
+                },
             };
             if MESSAGES.contains(&signal) {
                 self.end(signal).await;
                 continue;
             }
-            let at_terminal = self.is_sent_by_terminal(signal);
+            let at_terminal = !is_early && self.is_sent_by_terminal(signal);
             // An interactive program makes its own use of Ctrl-C; only two in a row are meant for testbed as
             // well.
             let is_second = self.asked.is_some_and(|at| !at_terminal || at.elapsed() < IN_A_ROW);

@@ -53,11 +53,16 @@ impl Signals {
         .await
     }
 
-    /// The error of a signal that has come already.
-    pub(crate) async fn already_interrupted(&mut self) -> Option<anyhow::Error> {
+    /// A signal that has come already.
+    pub(crate) async fn already(&mut self) -> Option<Signal> {
         // Lets the runtime look whether there is any.
         tokio::task::yield_now().await;
-        self.interrupted().now_or_never()
+        self.next().now_or_never()
+    }
+
+    /// The error of a signal that has come already.
+    pub(crate) async fn already_interrupted(&mut self) -> Option<anyhow::Error> {
+        self.already().await.map(|signal| anyhow!("interrupted").exit(exit(signal)))
     }
 
     /// The error of a command that a signal has ended before there was anything to pass it on to.

@@ -76,6 +76,21 @@ fn ctrl_c_just_before_the_command_starts() {
     local.assert_nothing_left();
 }
 
+/// Between the line that says so and the command's own first moment.
+#[test]
+fn ctrl_c_while_the_command_is_started() {
+    let local = Local::new();
+    let args = ["run", "--with", "sqlite", "--run-id", "r", "--history", "none", "--", "sleep", "1000"];
+    for _ in 0..20 {
+        let mut terminal = Terminal::open(&local, &args);
+        terminal.until_it_shows(&["running sleep"]);
+        terminal.type_in("\u{3}");
+        let (code, shown) = terminal.end();
+        assert!(code == Some(130), "{code:?}\n{shown}");
+    }
+    local.assert_nothing_left();
+}
+
 /// What is long goes to the terminal as it is, and elsewhere no line is ever changed: in CI nobody presses a key, and
 /// a spinner would be thousands of lines.
 #[test]
