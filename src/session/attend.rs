@@ -36,10 +36,11 @@ pub(crate) struct Running {
     run_id: String,
 }
 
-pub(crate) fn start(
+pub(crate) async fn start(
     command: &[OsString],
     environment: &Environment,
     run_id: &str,
+    signals: &mut Signals,
 ) -> Result<Running, Cannot> {
     let has_group = !is_in_foreground();
     let mut prepared = Command::new(&command[0]);
@@ -53,12 +54,14 @@ pub(crate) fn start(
     }
     let child = prepared.spawn().map_err(|error| Cannot::from_error(&error))?;
     let process = child.id().and_then(Process::with_id);
-    Ok(Running {
-        child,
-        asked: None,
-        noted: process.map(|process| registry::Command { process, has_group }),
-        run_id: run_id.to_owned(),
-    })
+    let noted = process.map(|process| registry::Command { process, has_group });
+    let mut running = Running { child, asked: None, noted, run_id: run_id.to_owned() };
+    // What came before the command was there has not reached it, whoever has sent it.
+    if let Some(signal) = signals.already().await {
+        running.end(signal).await;
+        running.asked = Some(Instant::now()).filter(|_| !MESSAGES.contains(&signal));
+    }
+    Ok(running)
 }
 
 /// Whether the terminal on standard input listens to this process group.
@@ -73,22 +76,16 @@ impl Running {
     /// # Errors
     /// An interruption, when the command did not end by itself.
     pub(crate) async fn attend(&mut self, signals: &mut Signals, progress: &Progress) -> anyhow::Result<u8> {
-        // What came while the command was started has not reached it, whoever has sent it.
-        let mut early = signals.already().await;
         loop {
-            let is_early = early.is_some();
-            let signal = match early.take() {
-                Some(signal) => signal,
-                None => tokio::select! {
-                    code = self.wait() => return code,
-                    signal = signals.next() => signal,
-                },
+            let signal = tokio::select! {
+                code = self.wait() => return code,
+                signal = signals.next() => signal,
             };
             if MESSAGES.contains(&signal) {
                 self.end(signal).await;
                 continue;
             }
-            let at_terminal = !is_early && self.is_sent_by_terminal(signal);
+            let at_terminal = self.is_sent_by_terminal(signal);
             // An interactive program makes its own use of Ctrl-C; only two in a row are meant for testbed as
             // well.
             let is_second = self.asked.is_some_and(|at| !at_terminal || at.elapsed() < IN_A_ROW);

@@ -45,7 +45,7 @@ pub(crate) async fn connect(args: Connect, global: &Global, progress: &Progress)
     if !reached.is_forwarded() {
         return Ok(become_it(&command, &environment).report(&command[0]));
     }
-    match attend::start(&command, &environment, &run.record.run_id) {
+    match attend::start(&command, &environment, &run.record.run_id, &mut signals).await {
         Ok(mut running) => running.attend_client(&mut signals).await,
         Err(cannot) => Ok(cannot.report(&command[0])),
     }

@@ -43,7 +43,7 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
     let mark = noted.as_ref().and_then(|noted| noted.mark.split_once('='));
     environment.set.extend(mark.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let running = async {
-        match attend::start(&args.command, &environment, &run.record.run_id) {
+        match attend::start(&args.command, &environment, &run.record.run_id, &mut signals).await {
             Ok(mut running) => running.attend_with(&leftovers, &mut signals, progress).await,
             Err(cannot) => Ok(cannot.report(program)),
         }

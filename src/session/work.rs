@@ -110,7 +110,7 @@ async fn work_on(
     // Whoever comes next finds the command also where this process is killed before it has noted it.
     let folder = claim.folder().filter(|_| claim.record.phase == Phase::Up);
     worked.exec = folder.and_then(Exec::note);
-    let mut running = match attend::start(&args.command, &environment, &claim.record.run_id) {
+    let mut running = match attend::start(&args.command, &environment, &claim.record.run_id, signals).await {
         Ok(running) => running,
         Err(cannot) => return Ok(cannot.report(&args.command[0])),
     };

@@ -4,13 +4,18 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::Local;
+use crate::harness::{Local, until};
 use crate::support::Folder;
 use crate::support::terminal::Terminal;
 
 /// A terminal with `testbed run` in its foreground.
 fn run(local: &Local, script: &str) -> Terminal {
     Terminal::open(local, &["run", "-v", "--with", "mariadb", "--run-id", "r", "--", "sh", "-c", script])
+}
+
+/// From then on whoever waits for the command knows that it is there.
+fn until_it_is_noted(local: &Local) {
+    until("the command is noted", || local.record("r").filter(|record| !record["command"].is_null()));
 }
 
 #[test]
@@ -30,6 +35,7 @@ fn ctrl_c_reaches_the_command_once() {
     let script = "trap 'n=$((n+1)); echo \"got $n\"' INT; n=0; echo at work; while ! test -e go; do sleep 0.05; done; echo \"in all $n\"; exit 6";
     let mut terminal = run(&local, script);
     terminal.until_it_shows(&["at work"]);
+    until_it_is_noted(&local);
     terminal.type_in("\u{3}");
     terminal.until_it_shows(&["got 1", "Ctrl-C is for the command"]);
     local.file("go", "");
@@ -42,6 +48,7 @@ fn ctrl_c_twice_ends_a_command_that_takes_no_notice() {
     let local = Local::new();
     let mut terminal = run(&local, "trap '' INT TERM; echo at work; sleep 1000; sleep 1000");
     terminal.until_it_shows(&["at work"]);
+    until_it_is_noted(&local);
     terminal.type_in("\u{3}");
     terminal.until_it_shows(&["Ctrl-C is for the command"]);
     terminal.type_in("\u{3}");

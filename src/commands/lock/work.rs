@@ -45,7 +45,7 @@ pub(super) enum Ended {
 
 impl Work<'_> {
     pub(super) async fn run(&self, mut keeper: Keeper, signals: &mut Signals) -> Ended {
-        let (mut running, mut guard, _gate) = match self.start(&keeper).await {
+        let (mut running, mut guard, _gate) = match self.start(&keeper, signals).await {
             Ok(Ok(started)) => started,
             Ok(Err(cannot)) => return Ended::Kept(Ok(cannot.report(&self.command[0]))),
             Err(error) => return Ended::Kept(Err(error)),
@@ -66,11 +66,17 @@ impl Work<'_> {
     }
 
     /// Starts the command and its watchdog, and lets the command begin once it is watched.
-    async fn start(&self, keeper: &Keeper) -> anyhow::Result<Result<(Running, Guard, Gate), Cannot>> {
+    async fn start(
+        &self,
+        keeper: &Keeper,
+        signals: &mut Signals,
+    ) -> anyhow::Result<Result<(Running, Guard, Gate), Cannot>> {
         let dog = Dog::start().await?;
         let mut gate = Gate::new()?;
         let mut running =
-            match attend::start(&gate.before(self.command), &self.environment, self.run_id.as_str()) {
+            match attend::start(&gate.before(self.command), &self.environment, self.run_id.as_str(), signals)
+                .await
+            {
                 Ok(running) => running,
                 Err(cannot) => return Ok(Err(cannot)),
             };

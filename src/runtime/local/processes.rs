@@ -143,7 +143,10 @@ pub fn of_command(leader: Process, has_group: bool, run_id: &str) -> Vec<Process
         false if leader.is_alive() => below(leader.pid, |_| true),
         false => Vec::new(),
     };
-    members.into_iter().filter(|pid| has_run_id(*pid, run_id)).filter_map(Process::with_id).collect()
+    // One that has just begun has its variables a moment later.
+    let is_leader = |pid: u32| !has_group && pid == leader.pid;
+    let known = members.into_iter().filter(|pid| is_leader(*pid) || has_run_id(*pid, run_id));
+    known.filter_map(Process::with_id).collect()
 }
 
 /// The processes that were given a variable, `NAME=value`, whatever group they are in and whoever is their
