@@ -115,15 +115,13 @@ fn take(loaded: &Loaded, read: Read, files: &[String], findings: &mut Findings) 
         return;
     }
     findings.notes.extend(note);
-    findings.notes.extend(all.missing.iter().map(|missing| format!("{place}: {missing}")));
-    let mounts = mounts(loaded);
-    let init = mounted(&mounts, built.scripts, &place, findings);
-    for (_, source) in mounts.iter().filter(|(target, _)| service::is_settings(target)) {
-        let source = one_line(&shown(source));
-        findings
-            .notes
-            .push(format!("{place}: the server's settings {source} are not taken over; they go under args:"));
-    }
+    // The line is one of this file, unless it may be another's.
+    let file = loaded.places.first().filter(|_| loaded.places.len() == 1 && node.get("extends").is_none());
+    findings.notes.extend(all.missing.iter().map(|(line, missing)| match file {
+        Some((file, _)) => format!("{file}:{line}: service {}{with}: {missing}", one_line(&loaded.key)),
+        None => format!("{place}: {missing}"),
+    }));
+    let init = mounted(&mounts(loaded), built.scripts, &place, findings);
     // A folder may have programs in it.
     if init.iter().any(|path| !is_script(path) || path.ends_with(".sh")) {
         let needed = all.names.iter().filter(|name| service::is_of_scripts(name));
@@ -260,8 +258,8 @@ struct Environment {
     relevant: Vec<(String, Option<String>)>,
     /// All of them, whether a database reads them or not.
     names: Vec<String>,
-    /// What is to be said of files of variables that are not there, if it is a database.
-    missing: Vec<String>,
+    /// What is to be said of files of variables that are not there, with the line, if it is a database.
+    missing: Vec<(usize, String)>,
     /// The port that the server is told to listen on.
     port: Option<u16>,
 }
@@ -284,10 +282,8 @@ fn environment(loaded: &Loaded, built: &Built, read: Read) -> Environment {
                 Some((_, example)) => format!("{} is read instead", path(example)),
                 None => "write it, or see to the user and the database in the file".to_owned(),
             };
-            missing
-                .extend(is_needed.then(|| {
-                    format!("its env_file {} was not found in the project; {instead}", path(typed))
-                }));
+            let wrong = || format!("its env_file {} was not found in the project; {instead}", path(typed));
+            missing.extend(is_needed.then(|| (node.line, wrong())));
             Some(example?.0)
         });
         let text = text.unwrap_or_default();
@@ -432,7 +428,8 @@ fn mounts(loaded: &Loaded) -> Vec<(String, String)> {
 }
 
 /// The set-up scripts of what an image has and what is mounted, in the order in which the image runs them:
-/// that of their names in the container. What a later one mounts to the same place counts.
+/// that of their names in the container. What a later one mounts to the same place counts. Settings that are
+/// mounted are told of.
 pub(super) fn mounted(
     mounts: &[(String, String)],
     built: Vec<(String, String)>,
@@ -444,9 +441,15 @@ pub(super) fn mounted(
     let is_hidden = mounts.iter().any(|(target, _)| name_of(target).is_some_and(|name| name.is_empty()));
     let mut found = if is_hidden { Vec::new() } else { built };
     for (target, source) in mounts {
+        let (from, to) = (one_line(&shown(source)), one_line(target));
+        if service::is_settings(target) {
+            let advice = "they go under args:";
+            findings
+                .notes
+                .push(format!("{place}: the server's settings {from} are not taken over; {advice}"));
+        }
         let Some(name) = name_of(target) else { continue };
         let path = source.strip_prefix(ROOTED).and_then(normal);
-        let (from, to) = (one_line(&shown(source)), one_line(target));
         if path.as_deref().is_some_and(is_script)
             && !name.is_empty()
             && (name.contains('/') || !is_script(&name))

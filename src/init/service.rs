@@ -185,8 +185,9 @@ pub fn is_settings(path: &str) -> bool {
 }
 
 /// What official images do with their variables, by how these end.
-const OF_IMAGES: [&str; 16] = [
+const OF_IMAGES: [&str; 17] = [
     "_USER",
+    "_USERNAME",
     "_PASSWORD",
     "_DB",
     "_DATABASE",
@@ -201,7 +202,7 @@ const OF_IMAGES: [&str; 16] = [
     "_DISABLE_UPGRADE_BACKUP",
     "_MYSQL_LOCALHOST_USER",
     "_LOG_CONSOLE",
-    "_TCP_PORT",
+    "_PORT",
 ];
 
 /// Whether a variable is a database's by its name, and of no meaning to the official images: set-up scripts
