@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let findings = match kind {
         b'c' => compose::read("compose.yaml", text, &beside),
-        b'w' => workflow::read(".github/workflows/test.yml", text, &Default::default()),
+        b'w' => workflow::read(".github/workflows/test.yml", text, &[]),
         b'g' => gitlab::read(".gitlab-ci.yml", text, &beside, &[]),
         b'e' | b'r' | b'p' | b'd' | b's' | b'j' => {
             let file = match kind {
@@ -38,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
                 _ => "application.properties",
             };
             let Some(read) = settings::reader(file) else { return };
-            Ok(read(file, text, &Default::default()))
+            Ok(read(file, text, &Default::default(), &beside))
         }
         _ => config::read("testing-databases.json", text),
     };
@@ -48,7 +48,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
     found.iter().for_each(|found| drop(write::summary(found)));
-    let written = write::write(&found, "testbed run");
+    let written = write::write(&found, None, "testbed run");
     if let Err(error) = read("testbed.yaml", &written, Path::new(""), &FLAGS) {
         panic!("what init writes is no testbed.yaml: {error:#}\n{written}");
     }

@@ -61,7 +61,7 @@ const WRAPPERS: [(&str, usize); 15] = [
 ];
 const SHELLS: [&str; 5] = ["sh", "bash", "ash", "dash", "zsh"];
 /// What is in databases' images and is no server.
-const OTHERS: [&str; 44] = [
+const OTHERS: [&str; 49] = [
     "psql",
     "pg_isready",
     "pg_dump",
@@ -103,6 +103,11 @@ const OTHERS: [&str; 44] = [
     "mkdir",
     "chown",
     "chmod",
+    "rm",
+    "mv",
+    "tar",
+    "find",
+    "touch",
     "sed",
     "grep",
     "curl",

@@ -12,6 +12,8 @@ pub enum Runs {
     Wrapped,
     /// Another program.
     Other(String),
+    /// A program that nobody knows.
+    Unknown(String),
 }
 
 /// What the words say; without an entrypoint of the service's own, the image's starts what the command says.
@@ -24,7 +26,7 @@ pub fn runs(entrypoint: &[String], command: &[String]) -> Runs {
         // A script of the project's own may be handed the server's command.
         program::Runs::Unknown(name) => match command.first().map(|_| look(command, &[])) {
             Some(program::Runs::Server(Some(arguments))) => Runs::Server(arguments),
-            _ => Runs::Other(name.rsplit('/').next().unwrap_or_default().to_owned()),
+            _ => Runs::Unknown(name.rsplit('/').next().unwrap_or_default().to_owned()),
         },
     }
 }
@@ -93,7 +95,7 @@ pub fn sort(engine: Engine, arguments: &[String]) -> (Vec<String>, Vec<String>) 
         if OWN.contains(&plain.as_str())
             || is_file
             || !is_known
-            || plain.starts_with("ssl_")
+            || is_tls(name) && !["off", "0", "false", "no"].contains(&value.to_lowercase().as_str())
             || plain.contains("password")
         {
             dropped.push(name.to_owned());
@@ -102,6 +104,46 @@ pub fn sort(engine: Engine, arguments: &[String]) -> (Vec<String>, Vec<String>) 
         }
     }
     (taken, dropped)
+}
+
+/// Whether an argument is about TLS: a server that has to use it does not start without its certificates.
+pub fn is_tls(name: &str) -> bool {
+    let plain = name.trim_start_matches('-').replace('-', "_");
+    plain.starts_with("ssl") || plain == "require_secure_transport" || name == "-l"
+}
+
+/// Libraries that every PostgreSQL has.
+const LIBRARIES: [&str; 8] = [
+    "auth_delay",
+    "auto_explain",
+    "basebackup_to_shell",
+    "basic_archive",
+    "passwordcheck",
+    "pg_prewarm",
+    "pg_stat_statements",
+    "pg_walinspect",
+];
+
+/// Takes the libraries to preload out of PostgreSQL's arguments where some are not its own, and tells these.
+pub fn without_libraries(arguments: &mut Vec<String>) -> Vec<String> {
+    let mut others = Vec::new();
+    for index in (0..arguments.len()).rev() {
+        let word = &arguments[index];
+        let word = word.strip_prefix("--").or_else(|| word.strip_prefix("-c")).unwrap_or(word);
+        let (name, value) = word.split_once('=').unwrap_or((word, ""));
+        let libraries = value.split(',').map(|name| name.trim().trim_matches(['"', '\'']));
+        let unknown: Vec<String> =
+            libraries.filter(|name| !LIBRARIES.contains(name)).map(ToOwned::to_owned).collect();
+        if value.is_empty() || !name.ends_with("preload_libraries") && !name.ends_with("preload-libraries") {
+            continue;
+        }
+        if !unknown.is_empty() {
+            let first = if index > 0 && arguments[index - 1] == "-c" { index - 1 } else { index };
+            arguments.drain(first..=index);
+            others.extend(unknown);
+        }
+    }
+    others
 }
 
 /// The port that the server is told to listen on.
@@ -139,11 +181,30 @@ mod tests {
             ("sh -c", "'createdb -h db -U postgres shop'", Runs::Other("createdb".into())),
             ("", "psql postgres://db/postgres -c 'SELECT 1'", Runs::Other("psql".into())),
             ("/start.sh", "postgres -c a=b", server("-c a=b")),
+            ("/start.sh", "", Runs::Unknown("start.sh".into())),
             ("pg_dump", "-h db", Runs::Other("pg_dump".into())),
             ("", "PGPASSWORD=hush psql -h db", Runs::Other("psql".into())),
             ("", "/bin/true", Runs::Other("true".into())),
         ] {
             assert_eq!(runs(&words(entrypoint), &words(command)), expected, "{entrypoint} {command}");
+        }
+    }
+
+    #[test]
+    fn libraries_of_others_are_taken_out() {
+        for (arguments, left, others) in [
+            ("-c shared_preload_libraries=pg_cron,pg_stat_statements -c a=b", "-c a=b", "pg_cron"),
+            ("--shared-preload-libraries=x -cshared_preload_libraries=y", "", "y x"),
+            (
+                "-c shared_preload_libraries=pg_stat_statements",
+                "-c shared_preload_libraries=pg_stat_statements",
+                "",
+            ),
+            ("-c shared_preload_libraries=", "-c shared_preload_libraries=", ""),
+        ] {
+            let mut arguments = words(arguments);
+            assert_eq!(without_libraries(&mut arguments), words(others));
+            assert_eq!(arguments, words(left));
         }
     }
 
@@ -163,6 +224,14 @@ mod tests {
                 "--sql-mode=ANSI --port 3307 --init-file=/x.sql --skip-name-resolve --a='$X'"
             ),
             (words("--sql-mode=ANSI --skip-name-resolve"), words("--port --init-file --a"))
+        );
+        assert_eq!(
+            sorted(Engine::Postgres, "-c ssl=on -c fsync=off -l --ssl-key-file=/x -c ssl=off"),
+            (words("-c fsync=off -c ssl=off"), words("ssl -l --ssl-key-file"))
+        );
+        assert_eq!(
+            sorted(Engine::Mysql, "--require-secure-transport --ssl-ca=x --ssl=0 --skip-ssl"),
+            (words("--ssl=0 --skip-ssl"), words("--require-secure-transport --ssl-ca"))
         );
         assert_eq!(port(Engine::Postgres, &words("-p 5433")), Some(5433));
         assert_eq!(port(Engine::Mysql, &words("--port=3307 -p x")), Some(3307));

@@ -1,15 +1,15 @@
 //! The services of compose files that are databases.
 
-mod load;
+pub(super) mod load;
 
 use std::collections::BTreeSet;
 
-use self::load::{Loaded, Loader, ROOTED, as_map};
+use self::load::{Loaded, Loader, ROOTED, as_map, examples};
 use super::dockerfile::{self, Built};
 use super::dotenv::{self, Variables, interpolate};
-use super::project::normal;
+use super::project::{folder, normal};
 use super::service::{self, Role, Service};
-use super::{Findings, Place, Port, Purpose, Read, SCRIPTS, SERVICES, command, one_line, one_more};
+use super::{Findings, Place, Port, Purpose, Read, SERVICES, command, one_line, one_more};
 use crate::manifest::setup;
 use crate::yaml::{Content, Node};
 
@@ -23,19 +23,28 @@ const DEPTH: usize = 16;
 pub fn read(file: &str, text: &str, read: Read) -> anyhow::Result<Findings> {
     let mut loader = Loader::new(read);
     loader.put(file, text)?;
-    Ok(found(loader, read, &[file.to_owned()]).0)
+    Ok(found(loader, read, &[file.to_owned()]).findings)
 }
 
-/// Reads files that `docker compose` merges, the later ones over the first; also tells which others they
-/// include.
-pub fn read_all(files: &[String], read: Read) -> (Findings, BTreeSet<String>) {
+/// What files that belong together tell.
+#[derive(Default)]
+pub struct Told {
+    pub findings: Findings,
+    /// The files that they include.
+    pub included: BTreeSet<String>,
+    /// The services of other files that theirs extend: the file, and the place as messages have it.
+    pub extended: BTreeSet<(String, String)>,
+}
+
+/// Reads files that `docker compose` merges, the later ones over the first.
+pub fn read_all(files: &[String], read: Read) -> Told {
     found(Loader::new(read), read, files)
 }
 
-fn found(mut loader: Loader, read: Read, files: &[String]) -> (Findings, BTreeSet<String>) {
-    let services = loader.project(files, &Variables::new(), DEPTH);
-    let Loader { mut findings, included, .. } = loader;
-    let Some(first) = files.first() else { return (findings, included) };
+fn found(mut loader: Loader, read: Read, files: &[String]) -> Told {
+    let first = files.first().map_or("", String::as_str);
+    let services = loader.project(files, folder(first), &Variables::new(), DEPTH);
+    let Loader { mut findings, included, extended, .. } = loader;
     let mut left = SERVICES;
     for loaded in &services {
         if !one_more(&mut left, first, &mut findings) {
@@ -43,7 +52,7 @@ fn found(mut loader: Loader, read: Read, files: &[String]) -> (Findings, BTreeSe
         }
         take(loaded, read, files, &mut findings);
     }
-    (findings, included)
+    Told { findings, included, extended }
 }
 
 fn take(loaded: &Loaded, read: Read, files: &[String], findings: &mut Findings) {
@@ -78,6 +87,7 @@ fn take(loaded: &Loaded, read: Read, files: &[String], findings: &mut Findings) 
             .push(format!("{place}: it is built upon {image}, which is no database that testbed has"));
         return;
     }
+    let is_built = built.is_some();
     let built = built.unwrap_or_default();
     let all = environment(loaded, &built, read);
     let arguments = |key: &str, built: Vec<String>| match node.get(key).map(|node| words(node, variables)) {
@@ -88,12 +98,9 @@ fn take(loaded: &Loaded, read: Read, files: &[String], findings: &mut Findings) 
     // The image's own command is for its own entrypoint.
     let is_own = node.get("entrypoint").is_some_and(|node| node.content != Content::Empty);
     let command = arguments("command", if is_own { Vec::new() } else { built.command });
-    let purpose = [profiles.join(" "), loaded.key.clone()]
-        .iter()
-        .filter(|text| Purpose::of(text) == Purpose::Tests)
-        .map(|_| Purpose::Tests)
-        .chain(files.iter().map(|file| Purpose::of(file)))
-        .min();
+    let is_for_tests =
+        [&profiles.join(" "), &loaded.key].iter().any(|text| Purpose::of(text) == Purpose::Tests);
+    let purpose = if is_for_tests { Purpose::Tests } else { purpose_of(files) };
     let service = Service {
         name: &loaded.key,
         image: &image,
@@ -101,22 +108,57 @@ fn take(loaded: &Loaded, read: Read, files: &[String], findings: &mut Findings) 
         variables: all.relevant,
         entrypoint,
         command: command.clone(),
-        purpose: purpose.unwrap_or(Purpose::Development),
+        purpose,
         place: Place { group: files.join(" "), text: place.clone() },
     };
     if !service::take(service, findings) {
         return;
     }
     findings.notes.extend(note);
-    let mut init = built.scripts;
-    init.extend(scripts(loaded, &place, findings));
+    // The line is one of this file, unless it may be another's.
+    let file = loaded.places.first().filter(|_| loaded.places.len() == 1 && node.get("extends").is_none());
+    findings.notes.extend(all.missing.iter().map(|(line, missing)| match file {
+        Some((file, _)) => format!("{file}:{line}: service {}{with}: {missing}", one_line(&loaded.key)),
+        None => format!("{place}: {missing}"),
+    }));
+    let init = mounted(&mounts(loaded), built.scripts, &place, findings);
+    // A folder may have programs in it.
+    if init.iter().any(|path| !is_script(path) || path.ends_with(".sh")) {
+        let needed = all.names.iter().filter(|name| service::is_of_scripts(name));
+        findings.notes.extend(needed.map(|name| {
+            let name = one_line(name);
+            format!("{place}: {name} is not taken over, and its set-up scripts may need it")
+        }));
+    }
     if let Some(found) = findings.found.last_mut() {
-        let inner = command::port(found.engine, &command).unwrap_or(found.engine.port());
+        let inner = command::port(found.engine, &command).or(all.port).unwrap_or(found.engine.port());
+        let stands_in = is_built && found.image.is_none();
+        let others = if stands_in { command::without_libraries(&mut found.args) } else { Vec::new() };
+        if !others.is_empty() {
+            let others = one_line(&others.join(", "));
+            findings.notes.push(format!(
+                "{place}: of its command, shared_preload_libraries is not taken over, for {} may not have {others}",
+                one_line(&image)
+            ));
+        }
         found.port = port(node, inner, variables).map(Port::Told);
         found.init = init;
         let group = &found.places[0].group.clone();
         found.places.extend(places.map(|text| Place { group: group.clone(), text }));
     }
+}
+
+/// What files that are merged are for: an overlay for tests or production makes all of it that.
+fn purpose_of(files: &[String]) -> Purpose {
+    let all = || files.iter().map(|file| Purpose::of(file));
+    let least = all().min().filter(|least| *least == Purpose::Tests);
+    least.or(all().max()).unwrap_or(Purpose::Development)
+}
+
+/// A path for people.
+fn shown(path: &str) -> String {
+    path.strip_prefix(ROOTED)
+        .map_or_else(|| path.to_owned(), |path| normal(path).unwrap_or_else(|| path.to_owned()))
 }
 
 fn items<'a>(node: &'a Node, key: &str) -> &'a [Node] {
@@ -172,10 +214,7 @@ fn built(build: &Node, variables: &Variables, place: &str, read: Read) -> Result
         Some(interpolate(typed, variables).unwrap_or_else(|| typed.to_owned()))
     };
     let context = text("context").unwrap_or_default();
-    let shown = context
-        .strip_prefix(ROOTED)
-        .map_or(context.clone(), |path| normal(path).unwrap_or_else(|| path.to_owned()));
-    let shown = one_line(&shown);
+    let shown = one_line(&shown(&context));
     let folder =
         context.strip_prefix(ROOTED).ok_or_else(|| format!("it is built from {shown}, which is not here"))?;
     let name = text("dockerfile").unwrap_or_else(|| "Dockerfile".into());
@@ -202,8 +241,8 @@ fn built(build: &Node, variables: &Variables, place: &str, read: Read) -> Result
     let built = dockerfile::read(&dockerfile, &arguments, text("target").as_deref()).map_err(|wrong| {
         format!("it is built from {shown}, and its Dockerfile was not understood: {wrong}")
     })?;
-    let scripts = built.scripts.iter().map(|path| format!("{folder}/{path}")).collect::<Vec<_>>();
-    let scripts = scripts.iter().filter_map(|path| normal(path)).collect();
+    let rooted = |(name, path): &(String, String)| Some((name.clone(), normal(&format!("{folder}/{path}"))?));
+    let scripts = built.scripts.iter().filter_map(rooted).collect();
     Ok(Image {
         name: built.base.clone(),
         note: Some(format!(
@@ -219,6 +258,10 @@ struct Environment {
     relevant: Vec<(String, Option<String>)>,
     /// All of them, whether a database reads them or not.
     names: Vec<String>,
+    /// What is to be said of files of variables that are not there, with the line, if it is a database.
+    missing: Vec<(usize, String)>,
+    /// The port that the server is told to listen on.
+    port: Option<u16>,
 }
 
 /// The variables; those of `environment` win over those of files, and these over the image's.
@@ -226,15 +269,30 @@ fn environment(loaded: &Loaded, built: &Built, read: Read) -> Environment {
     let variables = &loaded.shared.variables;
     let mut all: Vec<(String, Option<String>)> =
         service::relevant(built.variables.clone()).map(|(name, value)| (name, Some(value))).collect();
-    let mut names = Vec::new();
+    let (mut names, mut missing, mut port) = (Vec::new(), Vec::new(), None);
+    let is_port = |name: &str| ["PGPORT", "MYSQL_TCP_PORT"].contains(&name);
     for node in items(&loaded.node, "env_file") {
-        let Some(path) = node.text().or_else(|| node.get("path")?.text()) else { continue };
-        let text = read(path.strip_prefix(ROOTED).unwrap_or(path)).unwrap_or_default();
+        let Some(typed) = node.text().or_else(|| node.get("path")?.text()) else { continue };
+        let typed = typed.strip_prefix(ROOTED).unwrap_or(typed);
+        let is_needed = node.get("required").and_then(Node::text) != Some("false");
+        let text = read(typed).or_else(|| {
+            let example = examples(typed).filter(|_| is_needed).find_map(|path| Some((read(&path)?, path)));
+            let path = |path: &str| one_line(&normal(path).unwrap_or_else(|| path.to_owned()));
+            let instead = match &example {
+                Some((_, example)) => format!("{} is read instead", path(example)),
+                None => "write it, or see to the user and the database in the file".to_owned(),
+            };
+            let wrong = || format!("its env_file {} was not found in the project; {instead}", path(typed));
+            missing.extend(is_needed.then(|| (node.line, wrong())));
+            Some(example?.0)
+        });
+        let text = text.unwrap_or_default();
         let own = match node.get("format").and_then(Node::text) {
             Some("raw") => dotenv::parse(&text),
             _ => dotenv::filled(&text, variables),
         };
         names.extend(own.keys().cloned());
+        port = own.iter().filter(|(name, _)| is_port(name)).find_map(|(_, port)| port.parse().ok()).or(port);
         all.extend(service::relevant(own).map(|(name, value)| {
             let is_known = !value.contains("${");
             (name, Some(value).filter(|_| is_known))
@@ -243,6 +301,10 @@ fn environment(loaded: &Loaded, built: &Built, read: Read) -> Environment {
     let node = loaded.node.get("environment").cloned().map(as_map);
     for entry in node.iter().flat_map(Node::entries) {
         names.push(entry.key.clone());
+        if is_port(&entry.key) {
+            let typed = entry.value.text().and_then(|text| interpolate(text, variables));
+            port = typed.and_then(|text| text.parse().ok()).or(port);
+        }
         if service::relevant([(entry.key.clone(), ())]).next().is_none() || all.len() > SERVICES {
             continue;
         }
@@ -253,7 +315,7 @@ fn environment(loaded: &Loaded, built: &Built, read: Read) -> Environment {
         all.push((entry.key.clone(), value));
     }
     let relevant = all.into_iter().map(|(name, value)| in_file(name, value, loaded, read)).collect();
-    Environment { relevant, names }
+    Environment { relevant, names, missing, port }
 }
 
 /// `POSTGRES_USER_FILE: /run/secrets/NAME`, whose value is in a file of the project. No password is read.
@@ -341,8 +403,8 @@ fn mapped(published: &str, target: &str, inner: u16) -> Option<u16> {
     from.checked_add(inner - first).filter(|port| *port <= to && *port > 0)
 }
 
-/// The set-up scripts that are mounted from the project, in the order in which the image runs them.
-fn scripts(loaded: &Loaded, place: &str, findings: &mut Findings) -> Vec<String> {
+/// What is mounted into a service: where, and what.
+fn mounts(loaded: &Loaded) -> Vec<(String, String)> {
     let mut mounts = Vec::new();
     for node in items(&loaded.node, "volumes") {
         let Some(target) = target(node) else { continue };
@@ -362,28 +424,49 @@ fn scripts(loaded: &Loaded, place: &str, findings: &mut Findings) -> Vec<String>
             mounts.push((target.to_owned(), loaded.shared.files.get(name).cloned().unwrap_or_default()));
         }
     }
-    mounted(&mounts, place, findings)
+    mounts
 }
 
-/// The set-up scripts among what is mounted: where in the container, and what. What a later one mounts to the
-/// same place counts.
-pub(super) fn mounted(mounts: &[(String, String)], place: &str, findings: &mut Findings) -> Vec<String> {
-    let mut found: Vec<(&str, String)> = Vec::new();
+/// The set-up scripts of what an image has and what is mounted, in the order in which the image runs them:
+/// that of their names in the container. What a later one mounts to the same place counts. Settings that are
+/// mounted are told of.
+pub(super) fn mounted(
+    mounts: &[(String, String)],
+    built: Vec<(String, String)>,
+    place: &str,
+    findings: &mut Findings,
+) -> Vec<String> {
+    let name_of = |target: &str| dockerfile::script(target).map(ToOwned::to_owned);
+    // A folder hides what the image has in its place.
+    let is_hidden = mounts.iter().any(|(target, _)| name_of(target).is_some_and(|name| name.is_empty()));
+    let mut found = if is_hidden { Vec::new() } else { built };
     for (target, source) in mounts {
-        let Some(name) = target.strip_prefix(SCRIPTS) else { continue };
+        let (from, to) = (one_line(&shown(source)), one_line(target));
+        if service::is_settings(target) {
+            let advice = "they go under args:";
+            findings
+                .notes
+                .push(format!("{place}: the server's settings {from} are not taken over; {advice}"));
+        }
+        let Some(name) = name_of(target) else { continue };
         let path = source.strip_prefix(ROOTED).and_then(normal);
-        match path.filter(|path| name.trim_matches('/').is_empty() || is_script(path)) {
+        if path.as_deref().is_some_and(is_script)
+            && !name.is_empty()
+            && (name.contains('/') || !is_script(&name))
+        {
+            let advice = "name it with init:, if it is to be run";
+            let why = "which the official images do not run";
+            findings.notes.push(format!("{place}: {from} is mounted as {to}, {why}; {advice}"));
+            continue;
+        }
+        match path.filter(|path| name.is_empty() || is_script(path)) {
             Some(path) => {
                 found.retain(|(known, _)| *known != name);
                 found.push((name, path));
             }
-            None => {
-                let source = one_line(source.strip_prefix(ROOTED).unwrap_or(source));
-                findings.notes.push(format!(
-                    "{place}: the set-up scripts {source}:{} are not taken over; name them with init:, or let the tests load them",
-                    one_line(target)
-                ));
-            }
+            None => findings.notes.push(format!(
+                "{place}: the set-up scripts {from}:{to} are not taken over; name them with init:, or let the tests load them"
+            )),
         }
     }
     found.sort();

@@ -1,9 +1,10 @@
 //! The image that a Dockerfile builds upon, and what it adds that a database reads.
 
-use parse_dockerfile::{CopyInstruction, Instruction, Source, Stage};
+use parse_dockerfile::{Flag, Instruction, Source, Stage};
 
 use super::dotenv::{Variables, interpolate};
 use super::{SCRIPTS, one_line};
+use crate::manifest::setup;
 
 /// What a Dockerfile says about a database in it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -11,8 +12,9 @@ pub struct Built {
     /// The image at the end of all `FROM`.
     pub base: String,
     pub variables: Variables,
-    /// The files that are copied to where the images look for set-up scripts, as seen from the context.
-    pub scripts: Vec<String>,
+    /// The set-up scripts: their names in the image, and what is copied there, as seen from the context. A
+    /// folder's has no name.
+    pub scripts: Vec<(String, String)>,
     pub entrypoint: Vec<String>,
     pub command: Vec<String>,
 }
@@ -69,6 +71,7 @@ fn take(stage: &Stage, arguments: &Variables, global: &Variables, built: &mut Bu
     let mut known = Variables::new();
     let mut own = Variables::new();
     let mut scripts = Vec::new();
+    let mut folder = String::from("/");
     for instruction in stage.instructions {
         match instruction {
             Instruction::Arg(argument) => {
@@ -86,11 +89,14 @@ fn take(stage: &Stage, arguments: &Variables, global: &Variables, built: &mut Bu
                     }
                 }
             }
-            Instruction::Copy(copy) if is_of_scripts(copy) => {
-                scripts.extend(copy.src.iter().filter_map(|source| match source {
-                    Source::Path(path) => Some(path.value.clone().into_owned()),
-                    _ => None,
-                }));
+            Instruction::Workdir(to) => folder = below(&folder, &to.arguments.value, &known),
+            Instruction::Copy(copy) => {
+                let to = below(&folder, &copy.dest.value, &known);
+                scripts.extend(copied(&copy.options, &copy.src, &to, &known));
+            }
+            Instruction::Add(add) => {
+                let to = below(&folder, &add.dest.value, &known);
+                scripts.extend(copied(&add.options, &add.src, &to, &known));
             }
             Instruction::Entrypoint(entry) if built.entrypoint.is_empty() => {
                 built.entrypoint = command(&entry.arguments);
@@ -105,9 +111,42 @@ fn take(stage: &Stage, arguments: &Variables, global: &Variables, built: &mut Bu
     built.scripts = scripts;
 }
 
-/// Whether files of the context are copied to where set-up scripts are.
-fn is_of_scripts(copy: &CopyInstruction) -> bool {
-    copy.dest.value.starts_with(SCRIPTS) && !copy.options.iter().any(|flag| flag.name.value == "from")
+/// A path of the image that is named in a folder of it.
+fn below(folder: &str, path: &str, known: &Variables) -> String {
+    let path = interpolate(path, known).unwrap_or_else(|| path.to_owned());
+    if path.starts_with('/') { path } else { format!("{}/{path}", folder.trim_end_matches('/')) }
+}
+
+/// What a path of an image is called where set-up scripts are: nothing is the folder itself.
+pub fn script(path: &str) -> Option<&str> {
+    let name = path.strip_prefix(SCRIPTS).filter(|name| name.is_empty() || name.starts_with('/'))?;
+    Some(if name.trim_matches(['/', '.']).is_empty() { "" } else { name.trim_start_matches('/') })
+}
+
+/// The files of the context that are copied to where set-up scripts are.
+fn copied(options: &[Flag], sources: &[Source], to: &str, known: &Variables) -> Vec<(String, String)> {
+    let Some(name) = script(to).filter(|_| !options.iter().any(|flag| flag.name.value == "from")) else {
+        return Vec::new();
+    };
+    let is_script = |name: &str| setup::SCRIPTS.iter().any(|ending| name.ends_with(ending));
+    let paths = sources.iter().filter_map(|source| match source {
+        Source::Path(path) => Some(interpolate(&path.value, known).unwrap_or_else(|| path.value.to_string())),
+        _ => None,
+    });
+    let all = paths.filter(|path| !path.contains("://")).filter_map(|path| {
+        let (folder, last) = path.rsplit_once('/').unwrap_or((".", &path));
+        let is_all = last == "*" || last.strip_prefix('*').is_some_and(|end| setup::SCRIPTS.contains(&end));
+        let (name, path) = match name {
+            // Whichever scripts the folder has.
+            "" if is_all => ("", folder),
+            "" if is_script(last) => (last, path.as_str()),
+            "" => ("", path.as_str()),
+            name => (name, path.as_str()),
+        };
+        let is_run = name.is_empty() || is_script(name) && !name.contains('/');
+        is_run.then(|| (name.to_owned(), path.to_owned()))
+    });
+    all.collect()
 }
 
 fn command(command: &parse_dockerfile::Command) -> Vec<String> {
@@ -188,7 +227,9 @@ mod tests {
         let built = read(text, &Variables::new(), None).unwrap();
         let expected = [("POSTGRES_DB", "two"), ("POSTGRES_USER", "a b"), ("X", "y z")];
         assert_eq!(built.variables, expected.map(|(a, b)| (a.into(), b.into())).into());
-        assert_eq!(built.scripts, ["a.sql", "b.sql", "d"]);
+        let scripts: Vec<_> =
+            built.scripts.iter().map(|(name, path)| (name.as_str(), path.as_str())).collect();
+        assert_eq!(scripts, [("a.sql", "a.sql"), ("b.sql", "b.sql"), ("", "d")]);
         assert_eq!((built.entrypoint.len(), built.command.len()), (0, 3));
     }
 }

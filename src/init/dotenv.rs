@@ -32,22 +32,74 @@ const TOTAL: usize = 1 << 20;
 
 /// The line's number from 1, the name, the value, and whether variables in the value mean something.
 pub fn lines(text: &str) -> impl Iterator<Item = (usize, String, String, bool)> {
-    text.lines().enumerate().filter_map(|(index, text)| {
-        let (name, value, fills) = line(text)?;
-        Some((index + 1, name, value, fills))
+    let mut rest = text;
+    let mut next = 1;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let (this, after) = rest.split_once('\n').unwrap_or((rest, ""));
+            let (number, whole) = (next, rest);
+            (rest, next) = (after, number + 1);
+            let Some((name, at)) = named(this) else { continue };
+            // In quotes a value may go on for several lines.
+            let Some((value, end)) = quoted(&whole[at..]) else {
+                return Some((
+                    number,
+                    name.to_owned(),
+                    bare(&this[at..]).to_owned(),
+                    !this[at..].starts_with('\''),
+                ));
+            };
+            let fills = whole[at..].starts_with('"');
+            if at + end > this.len() {
+                let taken = &whole[..at + end];
+                next = number + taken.matches('\n').count() + 1;
+                rest = whole[taken.len()..].split_once('\n').map_or("", |(_, rest)| rest);
+            }
+            return Some((number, name.to_owned(), value, fills));
+        }
+        None
     })
 }
 
-fn line(line: &str) -> Option<(String, String, bool)> {
-    let line = line.trim();
-    let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
-    let (name, value) = (name.trim(), value.trim());
-    let quoted = ['"', '\'']
-        .iter()
-        .find_map(|quote| value.strip_prefix(*quote)?.split_once(*quote).map(|(inner, _)| inner));
-    let bare = || value.split(" #").next().unwrap_or(value).trim_end();
-    (!name.is_empty() && !name.starts_with('#'))
-        .then(|| (name.to_owned(), quoted.unwrap_or_else(bare).to_owned(), !value.starts_with('\'')))
+/// The name of a line `NAME=VALUE` or `NAME: VALUE`, and where its value begins.
+fn named(line: &str) -> Option<(&str, usize)> {
+    let at = line.find(['=', ':'])?;
+    let name = line[..at].trim();
+    let name = name.strip_prefix("export ").unwrap_or(name).trim();
+    let value = &line[at + 1..];
+    let is_one = !name.is_empty() && !name.contains(['#', ' ', '\t', '"', '\'']);
+    is_one.then(|| (name, line.len() - value.trim_start().len()))
+}
+
+/// The value up to its closing quote, and where that ends; `None` without one.
+fn quoted(text: &str) -> Option<(String, usize)> {
+    let quote = text.chars().next().filter(|c| ['"', '\''].contains(c))?;
+    let mut value = String::new();
+    let mut chars = text.char_indices().skip(1).take(LONGEST);
+    while let Some((at, c)) = chars.next() {
+        match c {
+            c if c == quote => return Some((value, at + 1)),
+            '\\' if quote == '"' => match chars.next()?.1 {
+                'n' => value.push('\n'),
+                'r' => value.push('\r'),
+                't' => value.push('\t'),
+                // It stays one once variables are filled in.
+                '$' => value.push_str("$$"),
+                c => value.push(c),
+            },
+            c => value.push(c),
+        }
+    }
+    None
+}
+
+/// How long a value in quotes may be, in characters.
+const LONGEST: usize = 64 << 10;
+
+/// A value without quotes, up to a comment.
+fn bare(text: &str) -> &str {
+    let comment = text.match_indices('#').map(|(at, _)| at).find(|at| text[..*at].ends_with([' ', '\t']));
+    text[..comment.unwrap_or(text.len())].trim()
 }
 
 /// The longest text once variables are filled in: a few references to a long one would make it endless.
@@ -129,6 +181,17 @@ mod tests {
         let read = parse("# no\nA=1\nexport B = \"x # y\" # z\nC='q'\nD=a b # c\nnothing\nE=\n");
         let expected = [("A", "1"), ("B", "x # y"), ("C", "q"), ("D", "a b"), ("E", "")];
         assert_eq!(read, expected.map(|(name, value)| (name.into(), value.into())).into());
+    }
+
+    #[test]
+    fn values_end_where_compose_ends_them() {
+        let read: Vec<_> = lines(
+            "A: b\nB=\"a\\\"b\\\\\" # c\nC=\"1\nD=2\n3\" # x\nE='a\\'\nF=\"é\nG=1\t# t\nno: te: xt\na b: c\n",
+        )
+        .map(|(line, name, value, _)| format!("{line} {name} {value}"))
+        .collect();
+        let expected = ["1 A b", "2 B a\"b\\", "3 C 1\nD=2\n3", "6 E a\\", "7 F \"é", "8 G 1", "9 no te: xt"];
+        assert_eq!(read, expected);
     }
 
     #[test]

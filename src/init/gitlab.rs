@@ -13,6 +13,8 @@ use crate::yaml::{Budget, Content, Node, Problem};
 
 /// How many files may be included; GitLab itself takes 150.
 const FILES: usize = 150;
+/// How many pipelines may be started by others.
+const CHILDREN: usize = 20;
 /// How many jobs may extend one after the other; GitLab itself takes 11.
 const DEPTH: usize = 11;
 
@@ -26,33 +28,34 @@ struct Job {
     node: Node,
 }
 
-/// Reads the file and what it includes from the project, whose files are `all`.
+/// Reads the file and what it includes from the project, whose files are `all`; then the pipelines that its
+/// jobs start with files of the project.
 ///
 /// # Errors
 /// The line that is no YAML.
 pub fn read(file: &str, text: &str, read: Read, all: &[String]) -> anyhow::Result<Findings> {
-    let mut findings = Findings::default();
-    let mut jobs: Vec<Job> = Vec::new();
     let mut known: BTreeSet<String> = [file.to_owned()].into();
-    let mut next: VecDeque<(String, Node)> = [(file.to_owned(), parse(file, text)?)].into();
-    while let Some((file, root)) = next.pop_front() {
-        for path in includes(&file, &root, all, &mut findings) {
-            if known.len() > FILES || !known.insert(path.clone()) {
-                continue;
-            }
-            match read(&path).map(|text| parse(&path, &text)) {
-                Some(Ok(root)) => next.push_back((path, root)),
-                Some(Err(error)) => findings.broken.push(format!("{error:#}")),
-                None => findings.notes.push(format!("{file}: the included {} was not read", one_line(&path))),
-            }
+    let mut next: VecDeque<String> = VecDeque::new();
+    let mut findings = pipeline(file, parse(file, text)?, read, all, &mut next);
+    while let Some(file) = next.pop_front() {
+        if known.len() > CHILDREN || !known.insert(file.clone()) {
+            continue;
         }
-        if let Content::Map(entries) = root.content {
-            for entry in entries {
-                jobs.push(Job { file: file.clone(), name: entry.key, node: entry.value });
-            }
+        match read(&file).map(|text| parse(&file, &text)) {
+            Some(Ok(root)) => findings.add(pipeline(&file, root, read, all, &mut next)),
+            Some(Err(error)) => findings.broken.push(format!("{error:#}")),
+            None => findings
+                .notes
+                .push(format!("{}: a job starts it as a pipeline, and it was not read", one_line(&file))),
         }
     }
-    let jobs = Jobs::new(jobs);
+    Ok(findings)
+}
+
+/// One pipeline; the files of those that it starts are `children`.
+fn pipeline(file: &str, root: Node, read: Read, all: &[String], children: &mut VecDeque<String>) -> Findings {
+    let mut findings = Findings::default();
+    let jobs = Jobs::new(files(file, root, read, all, &mut findings));
     let mut global = Variables::new();
     // What a file includes, it may set anew.
     for job in jobs.all.iter().rev().filter(|job| job.name == "variables") {
@@ -68,6 +71,11 @@ pub fn read(file: &str, text: &str, read: Read, all: &[String]) -> anyhow::Resul
     let is_job = |job: &&Job| !KEYWORDS.contains(&job.name.as_str());
     let (hidden, shown): (Vec<&Job>, Vec<&Job>) =
         jobs.all.iter().filter(is_job).partition(|job| job.name.starts_with('.'));
+    for job in &shown {
+        if let Some(trigger) = job.node.get("trigger") {
+            children.extend(includes(&job.file, trigger, all, &mut reading.findings));
+        }
+    }
     for job in shown.into_iter().chain(hidden) {
         if reading.left == 0 {
             one_more(&mut reading.left, file, &mut reading.findings);
@@ -75,8 +83,7 @@ pub fn read(file: &str, text: &str, read: Read, all: &[String]) -> anyhow::Resul
         }
         let Some((owner, services)) = jobs.lookup(job, "services", DEPTH) else { continue };
         // Those of a template are told of as those of the jobs that have them.
-        let is_told = |item: &Node| reading.told.contains(&(owner.file.clone(), item.line));
-        if job.name.starts_with('.') && services.items().iter().all(is_told) {
+        if job.name.starts_with('.') && reading.has_told(owner, services) {
             continue;
         }
         let mut own = global.clone();
@@ -86,7 +93,32 @@ pub fn read(file: &str, text: &str, read: Read, all: &[String]) -> anyhow::Resul
     if jobs.left.get() == 0 {
         reading.findings.notes.push(format!("{file}: more jobs extend others than are followed"));
     }
-    Ok(reading.findings)
+    reading.findings
+}
+
+/// The entries of a file and of all that it includes.
+fn files(file: &str, root: Node, read: Read, all: &[String], findings: &mut Findings) -> Vec<Job> {
+    let mut jobs: Vec<Job> = Vec::new();
+    let mut known: BTreeSet<String> = [file.to_owned()].into();
+    let mut next: VecDeque<(String, Node)> = [(file.to_owned(), root)].into();
+    while let Some((file, root)) = next.pop_front() {
+        for path in includes(&file, &root, all, findings) {
+            if known.len() > FILES || !known.insert(path.clone()) {
+                continue;
+            }
+            match read(&path).map(|text| parse(&path, &text)) {
+                Some(Ok(root)) => next.push_back((path, root)),
+                Some(Err(error)) => findings.broken.push(format!("{error:#}")),
+                None => findings.notes.push(format!("{file}: the included {} was not read", one_line(&path))),
+            }
+        }
+        if let Content::Map(entries) = root.content {
+            for entry in entries {
+                jobs.push(Job { file: file.clone(), name: entry.key, node: entry.value });
+            }
+        }
+    }
+    jobs
 }
 
 /// Top-level keys that are no jobs.
@@ -325,8 +357,20 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// Whether all services of a list were told of.
+    fn has_told(&self, owner: &Job, services: &Node) -> bool {
+        let mut items = Vec::new();
+        self.jobs.items(owner, services, DEPTH, &mut items);
+        items.iter().all(|(owner, item)| self.told.contains(&(owner.file.clone(), item.line)))
+    }
+
     /// Takes in the services of a job, or of all.
     fn take(&mut self, owner: &Job, label: &str, services: &Node, variables: &Variables) {
+        if !matches!(services.content, Content::List(_) | Content::Empty) {
+            let (file, line, kind) = (&owner.file, services.line, services.kind());
+            let wrong = format!("{file}:{line}: {label}: services is {kind}; GitLab takes a list");
+            self.findings.broken.push(wrong);
+        }
         let mut items = Vec::new();
         self.jobs.items(owner, services, DEPTH, &mut items);
         for (owner, item) in items {
@@ -345,7 +389,7 @@ impl Reading<'_> {
         for proxy in PROXIES {
             of_images.entry(proxy.to_owned()).or_insert_with(|| "docker.io".to_owned());
         }
-        let Some(image) = interpolate(typed, &of_images) else {
+        let Some(image) = fill(typed, &of_images) else {
             self.findings.left.push(format!("{}: the value of its image is not known here", place(typed)));
             return;
         };
@@ -357,7 +401,7 @@ impl Reading<'_> {
         // The job's variables reach all of its services: they do not make a database of any.
         let is_meant = service::sounds_like(&image) || service::sounds_like(name);
         let read = if is_meant || database::of_image(&image, &[]).is_some() { all.clone() } else { own };
-        let filled = service::relevant(read).map(|(name, value)| (name, interpolate(&value, &all))).collect();
+        let filled = service::relevant(read).map(|(name, value)| (name, fill(&value, &all))).collect();
         let words = |key: &str| match item.get(key) {
             Some(node) if node.items().is_empty() => node.text().map(command::words).unwrap_or_default(),
             Some(node) => node.items().iter().filter_map(Node::text).map(str::to_owned).collect(),
@@ -380,6 +424,25 @@ impl Reading<'_> {
 /// What GitLab itself sets, and puts before the names of Docker Hub's images.
 const PROXIES: [&str; 2] =
     ["CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX", "CI_DEPENDENCY_PROXY_DIRECT_GROUP_IMAGE_PREFIX"];
+
+/// Fills in variables, and those in their values.
+fn fill(text: &str, variables: &Variables) -> Option<String> {
+    let once = interpolate(text, variables)?;
+    // A `$$` is a dollar then, and no variable.
+    if text.contains("$$") {
+        return Some(once);
+    }
+    let more = (1..NESTED).try_fold(once, |text, _| match text.contains('$') {
+        true => interpolate(&text, variables),
+        false => Some(text),
+    });
+    let starts = |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '{');
+    // What still stands for something else goes round in a circle.
+    more.filter(|text| !text.split('$').skip(1).any(starts))
+}
+
+/// How deep variables may stand in the values of variables.
+const NESTED: usize = 10;
 
 /// How many variables are taken from one place: each service has a copy.
 const VARIABLES: usize = 1000;

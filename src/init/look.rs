@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::compose::{Told, load::services};
 use super::dotenv::{self, Variables};
 use super::project::{Project, folder, join, normal};
 use super::workflow::Calls;
 use super::{Findings, Read, compose, config, gitlab, settings, workflow};
-use crate::yaml::{Content, Node};
+use crate::yaml::{Content, Entry, Node};
 
 /// The names that `docker compose` looks for, the first one wins.
 const COMPOSE: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
@@ -44,10 +45,11 @@ pub fn look(project: &Project) -> Findings {
     let known = read(".env").map(|text| dotenv::filled(&text, &Variables::new())).unwrap_or_default();
     for file in &files {
         if let Some((reader, text)) = settings::reader(file).and_then(|reader| Some((reader, read(file)?))) {
-            findings.add(reader(file, &text, &known));
+            findings.add(reader(file, &text, &known, &read));
         }
     }
     missing_scripts(project, &mut findings);
+    findings.say_once();
     findings
 }
 
@@ -79,6 +81,8 @@ fn compose_files(files: &[String], project: &Project, findings: &mut Findings) {
     };
     let all: Vec<&String> = files.iter().filter(is_compose).collect();
     let mut done: BTreeMap<String, bool> = BTreeMap::new();
+    let mut told = Told::default();
+    let mut whole: Vec<String> = Vec::new();
     let mut folders: Vec<&str> = Vec::new();
     all.iter().map(|file| folder(file)).for_each(|folder| {
         if !folders.contains(&folder) {
@@ -94,6 +98,7 @@ fn compose_files(files: &[String], project: &Project, findings: &mut Findings) {
             base = named(&COMPOSE).into_iter().collect();
             base.extend(named(&OVERRIDES).filter(|_| !base.is_empty()));
         }
+        whole.extend(base.iter().cloned());
         let mut groups = vec![base.clone()];
         for file in here {
             if base.contains(file) {
@@ -109,38 +114,71 @@ fn compose_files(files: &[String], project: &Project, findings: &mut Findings) {
             if group.iter().all(|file| done.contains_key(file)) {
                 continue;
             }
-            read_group(group, project, &mut done, findings);
+            read_group(group, project, &mut done, &mut told);
         }
     }
+    // What others extend is no service of its own, unless its file is one that is run by itself.
+    let Told { findings: mut more, mut extended, .. } = told;
+    extended.retain(|(file, _)| !whole.contains(file));
+    let is_at = |line: &str, place: &str| {
+        line.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', ',', ' ']))
+    };
+    let is_base = |line: &str| extended.iter().any(|(_, place)| is_at(line, place));
+    more.found.retain(|found| found.places.first().is_none_or(|place| !is_base(&place.text)));
+    more.notes.retain(|line| !is_base(line));
+    more.left.retain(|line| !is_base(line));
+    findings.add(more);
 }
 
-fn read_group(
-    group: &[String],
-    project: &Project,
-    done: &mut BTreeMap<String, bool>,
-    findings: &mut Findings,
-) {
+fn read_group(group: &[String], project: &Project, done: &mut BTreeMap<String, bool>, told: &mut Told) {
     for file in group {
         if done.contains_key(file) {
             continue;
         }
         let text = project.read(file).map_err(|wrong| format!("reading {file}: {wrong}"));
         let wrong = match text {
-            Ok(text) => {
-                text.and_then(|text| Node::parse(file, &text).err()).map(|error| format!("{error:#}"))
-            }
+            Ok(text) => text.and_then(|text| match Node::parse(file, &text) {
+                Ok(root) => misshapen(file, &root.merged()),
+                Err(error) => Some(format!("{error:#}")),
+            }),
             Err(wrong) => Some(wrong),
         };
         done.insert(file.clone(), wrong.is_none());
-        findings.broken.extend(wrong);
+        told.findings.broken.extend(wrong);
     }
     // Without its first file a group is none; of the others, those that can be read count.
     let whole: Vec<String> = group.iter().filter(|file| done[*file]).cloned().collect();
     if whole.first() == group.first() {
         let read: Read = &|path| project.text(path);
-        let (more, included) = compose::read_all(&whole, read);
-        done.extend(included.into_iter().map(|file| (file, true)));
-        findings.add(more);
+        let more = compose::read_all(&whole, read);
+        done.extend(more.included.into_iter().map(|file| (file, true)));
+        told.extended.extend(more.extended);
+        told.findings.add(more.findings);
+    }
+}
+
+/// Why `docker compose` takes a file for none of its own.
+fn misshapen(file: &str, root: &Node) -> Option<String> {
+    let wrong = |line, kind| Some(format!("{file}:{line}: {kind}; docker compose takes a mapping"));
+    match root.get("services") {
+        Some(Node { content: Content::Map(_) | Content::Empty, .. }) => return None,
+        Some(services) => return wrong(services.line, format!("services is {}", services.kind())),
+        None => {}
+    }
+    let name = file.rsplit('/').next().unwrap_or(file);
+    let known = ["include", "volumes", "networks", "configs", "secrets", "models", "name", "version"];
+    let is_known = |entry: &Entry| known.contains(&entry.key.as_str()) || entry.key.starts_with("x-");
+    // Files of other names may have another purpose.
+    if !COMPOSE.contains(&name) && !OVERRIDES.contains(&name) || root.content == Content::Empty {
+        return None;
+    }
+    match root.entries() {
+        [] => wrong(root.line, format!("it is {}", root.kind())),
+        entries if entries.iter().all(is_known) || !services(root).is_empty() => None,
+        [first, ..] => Some(format!(
+            "{file}:{}: there are no services; docker compose takes them below services:",
+            first.line
+        )),
     }
 }
 
@@ -162,19 +200,16 @@ fn completes(file: &str, base: &[String], project: &Project) -> bool {
     let is_whole = |service: &Node| {
         ["image", "build", "extends", "provider"].iter().any(|key| service.get(key).is_some())
     };
-    let partial: Vec<&str> = root
-        .get("services")
-        .map(Node::entries)
-        .unwrap_or_default()
+    let partial: Vec<&str> = services(&root)
         .iter()
         .filter(|entry| matches!(entry.value.content, Content::Map(_)) && !is_whole(&entry.value))
         .map(|entry| entry.key.as_str())
         .collect();
     !partial.is_empty()
-        && base.iter().filter_map(|file| parse(file)).any(|root| {
-            root.get("services")
-                .is_some_and(|services| partial.iter().any(|name| services.get(name).is_some()))
-        })
+        && base
+            .iter()
+            .filter_map(|file| parse(file))
+            .any(|root| services(&root).iter().any(|entry| partial.contains(&entry.key.as_str())))
 }
 
 /// Set-up scripts that are not in the project would end each run.

@@ -1,5 +1,7 @@
 //! One database out of several places that mean the same one, and a name of its own for each.
 
+use std::collections::HashSet;
+
 use super::{Found, Purpose, write};
 use crate::database::{Engine, check_name};
 
@@ -36,6 +38,10 @@ pub fn merge(found: Vec<Found>) -> Merged {
     let mut merged = choose(merged);
     name(&mut merged.found);
     merged.aside.extend(merged.found.iter_mut().flat_map(pass_over));
+    for one in &mut merged.found {
+        let mut told = HashSet::new();
+        one.places.retain(|place| told.insert(place.text.clone()));
+    }
     merged
 }
 
@@ -102,11 +108,16 @@ fn choose(found: Vec<Found>) -> Merged {
     }
     let aside = rest.iter().map(|one| {
         let taken = best.iter().filter(|other| other.engine == one.engine).chain(&best).next();
-        let instead = taken.and_then(|taken| taken.places.first()).map_or("another one", |place| &place.text);
-        let place = one.places.first().map_or("", |place| &place.text);
-        format!("{place}: {} is not proposed, for {instead} is", write::summary(one))
+        let instead = taken.map_or("another one", place);
+        format!("{}: {} is not proposed, for {instead} is", place(one), write::summary(one))
     });
     Merged { aside: aside.collect(), found: best }
+}
+
+/// Where it is described, in the last of the files that are merged: the first one may be that of others too.
+fn place(one: &Found) -> &str {
+    let group = one.places.first().map(|place| &place.group);
+    one.places.iter().rfind(|place| Some(&place.group) == group).map_or("", |place| &place.text)
 }
 
 /// The group of what was asked for.
@@ -128,7 +139,7 @@ fn is_bare(one: &Found) -> bool {
 fn is_same(known: &Found, other: &Found) -> bool {
     is_alike(known, other)
         // A user that is left open is the engine's own, and not just any.
-        && known.user == other.user
+        && (known.user == other.user || known.user_unknown || other.user_unknown)
         && agree(known.database.as_ref(), other.database.as_ref())
 }
 
@@ -151,6 +162,9 @@ fn agree<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
 fn complete(known: &mut Found, other: Found) {
     known.tag = known.tag.take().or(other.tag);
     known.image = known.image.take().or(other.image);
+    if known.user_unknown {
+        (known.user, known.user_unknown) = (other.user, other.user_unknown);
+    }
     known.database = known.database.take().or(other.database);
     known.port = known.port.or(other.port);
     if known.init.is_empty() {
@@ -223,6 +237,17 @@ mod tests {
             2
         );
         assert_eq!(merge(vec![found("one", "a", None, None), found("two", "a", None, None)]).len(), 2);
+    }
+
+    #[test]
+    fn a_user_that_is_not_known_may_be_any() {
+        let unknown = |user_unknown| Found { user_unknown, ..found("db", "a", Some("17"), Some("shop")) };
+        let app = Found { user: Some("app".into()), ..found("postgres", "b", None, Some("shop")) };
+        assert_eq!(merge(vec![unknown(false), app.clone()]).len(), 2);
+        for order in [vec![unknown(true), app.clone()], vec![app, unknown(true)]] {
+            let merged = merge(order);
+            assert_eq!((merged.len(), merged[0].user.as_deref()), (1, Some("app")));
+        }
     }
 
     #[test]

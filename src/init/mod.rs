@@ -25,6 +25,8 @@ pub mod url;
 pub mod workflow;
 pub mod write;
 
+use std::collections::HashSet;
+
 use crate::database::Engine;
 
 /// Reads a file of the project by its path, as seen from the project's folder.
@@ -40,6 +42,8 @@ pub struct Found {
     pub image: Option<String>,
     /// The tests' user, unless it is the one that testbed takes anyway.
     pub user: Option<String>,
+    /// Whether there is a user that is not known here.
+    pub user_unknown: bool,
     pub database: Option<String>,
     /// Its port on this machine.
     pub port: Option<Port>,
@@ -64,6 +68,7 @@ impl Found {
             tag: None,
             image: None,
             user: None,
+            user_unknown: false,
             database: None,
             port: None,
             init: Vec::new(),
@@ -161,6 +166,14 @@ impl Findings {
         self.notes.extend(more.notes);
         self.left.extend(more.left);
         self.broken.extend(more.broken);
+    }
+
+    /// Says each thing once: files that are read with several others tell the same each time.
+    pub fn say_once(&mut self) {
+        for lines in [&mut self.notes, &mut self.left, &mut self.broken] {
+            let mut said = HashSet::new();
+            lines.retain(|line| said.insert(line.clone()));
+        }
     }
 }
 

@@ -58,13 +58,17 @@ pub fn take(service: Service, findings: &mut Findings) -> bool {
     };
     let runs = match command::runs(&service.entrypoint, &service.command) {
         // A script that nobody knows, with all that a server has.
-        Runs::Other(_) if service.role == Role::Server => Runs::Wrapped,
+        Runs::Unknown(name) if service.role == Role::Server && !name.is_empty() => Runs::Wrapped,
         runs => runs,
     };
     let arguments = match runs {
-        Runs::Other(program) => {
-            let program = one_line(&program);
-            findings.left.push(format!("{place}: it runs {program} with {shown}, and no server"));
+        Runs::Other(program) | Runs::Unknown(program) => {
+            findings.left.push(match one_line(&program) {
+                none if none.is_empty() => {
+                    format!("{place}: its entrypoint is empty, so that {shown} starts no server")
+                }
+                program => format!("{place}: it runs {program} with {shown}, and no server"),
+            });
             return false;
         }
         Runs::Server(arguments) => arguments,
@@ -77,10 +81,20 @@ pub fn take(service: Service, findings: &mut Findings) -> bool {
     };
     let (args, dropped) = command::sort(read.engine, &arguments);
     if !dropped.is_empty() {
+        let instead = match dropped.iter().any(|name| command::is_tls(name)) {
+            true => "; for TLS, write tls: true",
+            false => "",
+        };
         let dropped = one_line(&dropped.join(", "));
-        findings.notes.push(format!("{place}: of its command, {dropped} is not taken over"));
+        findings.notes.push(format!("{place}: of its command, {dropped} is not taken over{instead}"));
     }
     let image = Image::read(service.image, read.engine, read.is_bitnami);
+    if let Some(tag) = &image.unfit {
+        findings.notes.push(format!(
+            "{place}: the tag {} is none that an image can have; see to it in the file",
+            one_line(tag)
+        ));
+    }
     if read.is_bitnami {
         let instead = image
             .tag
@@ -92,12 +106,13 @@ pub fn take(service: Service, findings: &mut Findings) -> bool {
         Ok(login) => (Some(login.user), login.database),
         Err(_) => (named(&known, "USER"), named(&known, "DB").or_else(|| named(&known, "DATABASE"))),
     };
-    let (mut user, mut database) = (user, database);
+    let (mut user, mut database, mut user_unknown) = (user, database, false);
     for name in unknown(&service.variables) {
         // What the image would take without it is not meant.
         let plain = name.trim_end_matches("_FILE");
         if plain.ends_with("_USER") {
             user = None;
+            user_unknown = true;
         } else {
             database = None;
         }
@@ -110,6 +125,7 @@ pub fn take(service: Service, findings: &mut Findings) -> bool {
         tag: image.tag,
         image: image.own,
         user: user.filter(|user| !user.is_empty() && !is_default_user(read.engine, user)),
+        user_unknown,
         database: database.filter(|name| !name.is_empty()),
         args,
         has_password: service
@@ -159,6 +175,41 @@ pub fn is_data(path: &str) -> bool {
 }
 
 const VARIABLES: usize = 200;
+
+/// Whether a path in a container is where a database looks for settings.
+pub fn is_settings(path: &str) -> bool {
+    ["/etc/mysql", "/etc/my.cnf", "/etc/postgresql", "/opt/bitnami/"]
+        .iter()
+        .any(|start| path.starts_with(start))
+        || ["/postgresql.conf", "/pg_hba.conf"].iter().any(|end| path.ends_with(end))
+}
+
+/// What official images do with their variables, by how these end.
+const OF_IMAGES: [&str; 17] = [
+    "_USER",
+    "_USERNAME",
+    "_PASSWORD",
+    "_DB",
+    "_DATABASE",
+    "_FILE",
+    "_HASH",
+    "_HOST",
+    "_HOST_AUTH_METHOD",
+    "_INITDB_ARGS",
+    "_INITDB_WALDIR",
+    "_INITDB_SKIP_TZINFO",
+    "_AUTO_UPGRADE",
+    "_DISABLE_UPGRADE_BACKUP",
+    "_MYSQL_LOCALHOST_USER",
+    "_LOG_CONSOLE",
+    "_PORT",
+];
+
+/// Whether a variable is a database's by its name, and of no meaning to the official images: set-up scripts
+/// have such ones.
+pub fn is_of_scripts(name: &str) -> bool {
+    is_servers(name) && !OF_IMAGES.iter().any(|end| name.ends_with(end))
+}
 
 /// Only variables that database images read are filled in: a file may have any number of others.
 pub fn relevant<T>(variables: impl IntoIterator<Item = (String, T)>) -> impl Iterator<Item = (String, T)> {
@@ -213,6 +264,8 @@ pub fn name(wanted: &str, engine: Engine) -> String {
 struct Image {
     tag: Option<String>,
     own: Option<String>,
+    /// A tag that cannot be one.
+    unfit: Option<String>,
 }
 
 impl Image {
@@ -229,11 +282,16 @@ impl Image {
         if is_bitnami {
             // The official image has PostgreSQL's major versions, and two numbers of the others.
             let version = engine::version(image).as_deref().and_then(Version::leading);
-            return Self { tag: version.map(|version| version.series(engine).to_string()), own: None };
+            let tag = version.map(|version| version.series(engine).to_string());
+            return Self { tag, own: None, unfit: None };
         }
         match name == engine.name() && !path.contains('@') {
-            true => Self { tag: tag.filter(fit).map(Into::into), own: None },
-            false => Self { tag: None, own: Some(image.into()) },
+            true => Self {
+                tag: tag.filter(fit).map(Into::into),
+                own: None,
+                unfit: tag.filter(|tag| !tag.is_empty() && !builtin::is_tag(tag)).map(Into::into),
+            },
+            false => Self { tag: None, own: Some(image.into()), unfit: None },
         }
     }
 }

@@ -11,14 +11,17 @@ use super::dotenv::Variables;
 use super::project::folder;
 use super::service::{is_default_user, name};
 use super::url::{self, Told};
-use super::{Findings, Found, Place, Purpose, one_line};
+use super::{Findings, Found, Place, Purpose, Read, one_line};
 use crate::database::Engine;
 
 /// How many databases of one file are told of.
 const MOST: usize = 20;
 
+/// Reads a file, by its name, its text, what variables are known, and the files beside it.
+type Reader = fn(&str, &str, &Variables, Read) -> Findings;
+
 /// Reads a file by the kind that its name tells; `None` if it is of no known kind.
-pub fn reader(path: &str) -> Option<fn(&str, &str, &Variables) -> Findings> {
+pub fn reader(path: &str) -> Option<Reader> {
     let name = path.rsplit('/').next().unwrap_or(path);
     let inner = folder(path).rsplit('/').next().unwrap_or_default();
     let is_env = name == ".env" || name.starts_with(".env.");

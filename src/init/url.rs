@@ -83,20 +83,23 @@ pub fn read(text: &str) -> Option<Told> {
             None => return None,
         };
     }
-    let told =
-        |user, database, has_password| Told { engine: engine.clone(), tag, user, database, has_password };
     if matches!(engine, Ok(Engine::Sqlite) | Err(_)) {
-        return Some(told(None, None, false));
+        return Some(Told { engine, tag, user: None, database: None, has_password: false });
     }
     let (address, query) = after.split_once('?').unwrap_or((after, ""));
     let (authority, path) = address.split_once('/').unwrap_or((address, ""));
     let login = authority.rsplit_once('@').map(|(login, _)| login).unwrap_or_default();
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
     let asked = |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+    // Doctrine's, by which it tells the two apart.
+    let is_mariadb = engine == Ok(Engine::Mysql)
+        && asked("serverVersion").is_some_and(|version| version.to_lowercase().contains("mariadb"));
+    let engine = if is_mariadb { Ok(Engine::Mariadb) } else { engine };
     let user = known(user).or_else(|| known(asked("user")?));
     let has_password = !password.is_empty() || asked("password").is_some();
     let path = if testcontainers.is_some() && path.is_empty() { authority } else { path };
-    Some(told(user, known(path.split([';', '/', '#']).next()?), has_password))
+    let database = known(path.split([';', '/', '#']).next()?);
+    Some(Told { engine, tag, user, database, has_password })
 }
 
 /// A part, decoded; `None` for one that is empty, or that something else has to fill in.
@@ -146,6 +149,16 @@ mod tests {
                 some("shop"),
                 false,
             ),
+            (
+                "mysql://app@db/shop?charset=utf8mb4&serverVersion=10.11.2-MariaDB",
+                Engine::Mariadb,
+                None,
+                some("app"),
+                some("shop"),
+                false,
+            ),
+            ("mysql://h/d?serverVersion=mariadb-10.11.2", Engine::Mariadb, None, None, some("d"), false),
+            ("mysql://h/d?serverVersion=8.4", Engine::Mysql, None, None, some("d"), false),
             ("r2dbc:mysql://db/shop", Engine::Mysql, None, None, some("shop"), false),
             ("mysql2://root:${PW}@h/${DB}", Engine::Mysql, None, some("root"), None, true),
             ("postgis://u%40x:a/b@h/d", Engine::Postgres, None, None, some("b@h"), false),

@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 use super::expression::{Contexts, fill, value};
 use super::service::{self, Role, Service};
 use super::{Findings, Place, Port, Purpose, SERVICES, command, compose, one_line, one_more};
-use crate::yaml::{Content, Node};
+use crate::yaml::{Content, Entry, Node};
 
 /// How many combinations of a matrix are looked at: GitHub runs no more.
 const COMBINATIONS: usize = 256;
 
-/// What other workflows call the reusable ones with, by the file.
-pub type Calls = BTreeMap<String, Contexts>;
+/// What other workflows call the reusable ones with, by the file, each once.
+pub type Calls = BTreeMap<String, Vec<Contexts>>;
 
 /// Adds what the jobs of a workflow hand on to others of the project.
 pub fn calls(text: &str, calls: &mut Calls) {
@@ -21,28 +21,56 @@ pub fn calls(text: &str, calls: &mut Calls) {
     let root = root.merged();
     for job in root.get("jobs").map(Node::entries).unwrap_or_default() {
         let file = job.value.get("uses").and_then(Node::text).and_then(|file| file.strip_prefix("./"));
-        let (Some(file), Some(with)) = (file, job.value.get("with")) else { continue };
-        let contexts = contexts(&root, &job.value, &Contexts::new());
+        let Some(file) = file else { continue };
+        let with = job.value.get("with").map(Node::entries).unwrap_or_default();
+        let mut contexts = contexts(&root, &job.value, &Contexts::new());
         let known = calls.entry(file.to_owned()).or_default();
-        for entry in with.entries() {
-            let filled = entry.value.text().and_then(|text| fill(text, &contexts));
-            if let Some(filled) = filled.filter(|_| known.len() < SERVICES) {
-                known.insert(entry.key.clone(), filled.into());
+        for combination in combinations(&job.value, &contexts) {
+            if known.len() >= CALLS {
+                break;
+            }
+            set(&mut contexts, &combination);
+            let filled =
+                |entry: &Entry| Some((entry.key.clone(), fill(entry.value.text()?, &contexts)?.into()));
+            let call: Contexts = with.iter().filter_map(filled).take(INPUTS).collect();
+            if !known.contains(&call) {
+                known.push(call);
             }
         }
     }
 }
 
-/// Reads one workflow; `inputs` are what others call it with.
+/// How many calls of a workflow are looked at, and inputs of one.
+const CALLS: usize = 32;
+const INPUTS: usize = 50;
+
+/// Reads one workflow; `calls` are what others call it with.
 ///
 /// # Errors
 /// The line that is no YAML.
-pub fn read(file: &str, text: &str, inputs: &Contexts) -> anyhow::Result<Findings> {
+pub fn read(file: &str, text: &str, calls: &[Contexts]) -> anyhow::Result<Findings> {
     let root = Node::parse(file, text)?.merged();
     let mut findings = Findings::default();
     let mut left = SERVICES;
     for job in root.get("jobs").map(Node::entries).unwrap_or_default() {
+        if let Some(uses) =
+            job.value.get("uses").filter(|uses| uses.text().is_some_and(|text| !text.starts_with("./")))
+        {
+            findings.notes.push(format!(
+                "{file}:{}: job {}: {} is not in the project; it was not read",
+                uses.line,
+                one_line(&job.key),
+                one_line(uses.text().unwrap_or_default())
+            ));
+        }
         let Some(services) = job.value.get("services") else { continue };
+        if let Content::List(_) = services.content {
+            findings.broken.push(format!(
+                "{file}:{}: job {}: services is a list; GitHub takes a mapping",
+                services.line,
+                one_line(&job.key)
+            ));
+        }
         if let Some(typed) = services.text() {
             findings.left.push(format!(
                 "{file}:{}: job {}: its services {} are not known here",
@@ -54,8 +82,14 @@ pub fn read(file: &str, text: &str, inputs: &Contexts) -> anyhow::Result<Finding
         if services.entries().is_empty() {
             continue;
         }
-        let mut contexts = contexts(&root, &job.value, inputs);
-        let combinations = combinations(&job.value, &contexts);
+        let none = [Contexts::new()];
+        let calls = if calls.is_empty() { &none } else { calls };
+        let mut all: Vec<Contexts> = calls.iter().map(|inputs| contexts(&root, &job.value, inputs)).collect();
+        let of = |(index, contexts): (usize, &Contexts)| -> Vec<(usize, Option<Value>)> {
+            combinations(&job.value, contexts).into_iter().map(|matrix| (index, matrix)).collect()
+        };
+        let ways: Vec<(usize, Option<Value>)> =
+            all.iter().enumerate().flat_map(of).take(COMBINATIONS).collect();
         for entry in services.entries() {
             if !one_more(&mut left, file, &mut findings) {
                 return Ok(findings);
@@ -68,7 +102,7 @@ pub fn read(file: &str, text: &str, inputs: &Contexts) -> anyhow::Result<Finding
             );
             let group = format!("{file} {}", job.key);
             let place = Place { group, text: place };
-            take((&entry.key, &entry.value), &mut contexts, &combinations, place, &mut findings);
+            take((&entry.key, &entry.value), &mut all, &ways, place, &mut findings);
         }
     }
     Ok(findings)
@@ -76,16 +110,20 @@ pub fn read(file: &str, text: &str, inputs: &Contexts) -> anyhow::Result<Finding
 
 fn take(
     (name, node): (&str, &Node),
-    contexts: &mut Contexts,
-    combinations: &[Option<Value>],
+    all: &mut [Contexts],
+    ways: &[(usize, Option<Value>)],
     place: Place,
     findings: &mut Findings,
 ) {
     let typed = node.text().or_else(|| node.get("image")?.text()).unwrap_or_default();
     let mut images: Vec<(String, usize)> = Vec::new();
-    for (index, combination) in combinations.iter().enumerate() {
-        set(contexts, combination);
-        let Some(image) = fill(typed, contexts) else { continue };
+    // Variables that are set elsewhere are empty here too.
+    let mut is_none = !ways.is_empty() && typed.contains("''");
+    for (index, (call, combination)) in ways.iter().enumerate() {
+        set(&mut all[*call], combination);
+        let image = fill(typed, &all[*call]);
+        is_none &= image.as_deref() == Some("");
+        let Some(image) = image else { continue };
         // GitHub starts nothing where there is no image.
         if !image.is_empty() && images.iter().all(|(known, _)| *known != image) {
             images.push((image, index));
@@ -95,13 +133,15 @@ fn take(
     let Some((image, index)) = images.iter().rfind(is_database).or(images.last()) else {
         let reason = match typed {
             "" => "it has no image".to_owned(),
+            _ if is_none => "GitHub does not start it, for its image is empty".to_owned(),
             typed => format!("the value of its image {} is not known here", one_line(typed)),
         };
         findings.left.push(format!("{}: {reason}", place.text));
         return;
     };
-    set(contexts, &combinations[*index]);
-    let contexts = &*contexts;
+    let (call, combination) = &ways[*index];
+    set(&mut all[*call], combination);
+    let contexts = &all[*call];
     let text = |node: &Node| fill(node.text()?, contexts);
     let texts = |key: &str| -> Vec<String> {
         node.get(key).map(Node::items).unwrap_or_default().iter().filter_map(text).collect()
@@ -156,8 +196,9 @@ fn take(
     if images.len() > 1 {
         let others: Vec<String> =
             images.iter().filter(|(other, _)| other != image).map(|(image, _)| one_line(image)).collect();
+        let of = if all.len() > 1 { "what it is called with" } else { "the matrix" };
         findings.notes.push(format!(
-            "{told}: of the matrix, {} is taken; --with takes another one ({})",
+            "{told}: of {of}, {} is taken; --with takes another one ({})",
             one_line(image),
             one_line(&others.join(", "))
         ));
@@ -170,7 +211,7 @@ fn take(
             (rest.split(':').next().unwrap_or_default().to_owned(), source)
         })
         .collect();
-    let init = compose::mounted(&mounts, &told, findings);
+    let init = compose::mounted(&mounts, Vec::new(), &told, findings);
     if let Some(found) = findings.found.last_mut() {
         let inner = command::port(found.engine, &command).unwrap_or(found.engine.port());
         found.port = ports.iter().find_map(|text| compose::published(text, inner)).map(Port::Told);
@@ -378,7 +419,7 @@ jobs:
       other: {image: '${{ env.IMAGE }}'}
   lint: {steps: []}
 ";
-        let Findings { found, notes, left, .. } = read("w.yml", text, &Contexts::new()).unwrap();
+        let Findings { found, notes, left, .. } = read("w.yml", text, &[]).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(
             (found[0].tag.as_deref(), found[0].database.as_deref(), found[0].has_password),

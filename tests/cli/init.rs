@@ -53,7 +53,8 @@ fn project() -> Folder {
 }
 
 /// Each folder of `init-corpus` is a project, and its `right.yaml` what is right for it: the `databases` of the
-/// written file, further texts of it (`writes`), what is said (`says`), or the `error`.
+/// written file, further texts of it (`writes`), what is said (`says`), what in one line alone (`once`) and what
+/// in none (`silent`), or the `error`.
 #[test]
 fn each_project_of_the_corpus_gives_what_is_right() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/init-corpus");
@@ -95,6 +96,13 @@ fn wrong(project: &Path) -> Option<String> {
     }
     if let Some(part) = texts("says").iter().find(|part| !called.stderr.contains(**part)) {
         return Some(format!("{part:?} is not said:\n{transcript}"));
+    }
+    let lines = |part: &str| called.stderr.lines().filter(|line| line.contains(part)).count();
+    if let Some(part) = texts("once").iter().find(|part| lines(part) != 1) {
+        return Some(format!("{part:?} is in {} lines:\n{transcript}", lines(part)));
+    }
+    if let Some(part) = texts("silent").iter().find(|part| lines(part) > 0) {
+        return Some(format!("{part:?} is said:\n{transcript}"));
     }
     if let Some(error) = right.get("error").and_then(Value::as_str) {
         let is_told = called.stderr.contains(&format!("error: {error}"));

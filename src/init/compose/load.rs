@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::super::dotenv::{self, Variables, interpolate};
 use super::super::project::{folder, join, normal};
-use super::super::{Findings, Read, one_line};
+use super::super::{Findings, Purpose, Read, one_line};
 use crate::yaml::{Content, Entry, Node};
 
 /// How many services may extend one after the other, and how deep files may include files.
@@ -39,11 +39,14 @@ pub(super) struct Loader<'a> {
     parsed: HashMap<String, Option<Rc<Node>>>,
     pub findings: Findings,
     pub included: BTreeSet<String>,
+    /// The services that those of other files extend: the file, and the place as messages have it.
+    pub extended: BTreeSet<(String, String)>,
 }
 
 impl<'a> Loader<'a> {
     pub(super) fn new(read: Read<'a>) -> Self {
-        Self { read, parsed: HashMap::new(), findings: Findings::default(), included: BTreeSet::new() }
+        let (included, extended) = (BTreeSet::new(), BTreeSet::new());
+        Self { read, parsed: HashMap::new(), findings: Findings::default(), included, extended }
     }
 
     /// Takes in a text that was read already.
@@ -74,11 +77,16 @@ impl<'a> Loader<'a> {
         node
     }
 
-    /// The services of files that belong together; their paths are as seen from the first one's folder.
-    pub(super) fn project(&mut self, files: &[String], more: &Variables, depth: usize) -> Vec<Loaded> {
+    /// The services of files that belong together; their paths are as seen from the folder.
+    pub(super) fn project(
+        &mut self,
+        files: &[String],
+        folder: &str,
+        more: &Variables,
+        depth: usize,
+    ) -> Vec<Loaded> {
         let Some(first) = files.first() else { return Vec::new() };
-        let folder = folder(first).to_owned();
-        let mut shared = Shared { variables: self.variables(&folder, more), files: BTreeMap::new() };
+        let mut shared = Shared { variables: self.variables(folder, more), files: BTreeMap::new() };
         let roots: Vec<(&String, Rc<Node>)> =
             files.iter().filter_map(|file| Some((file, self.file(file, first)?))).collect();
         for (_, root) in &roots {
@@ -86,7 +94,7 @@ impl<'a> Loader<'a> {
                 ["secrets", "configs"].iter().flat_map(|key| root.get(key).map(Node::entries)).flatten()
             {
                 if let Some(path) = entry.value.get("file").and_then(Node::text) {
-                    shared.files.insert(entry.key.clone(), path_of(path, &folder, &shared.variables));
+                    shared.files.insert(entry.key.clone(), path_of(path, folder, &shared.variables));
                 }
             }
         }
@@ -94,16 +102,17 @@ impl<'a> Loader<'a> {
         let mut all: Vec<Loaded> = Vec::new();
         for (file, root) in &roots {
             for include in root.get("include").map(Node::items).unwrap_or_default() {
-                for loaded in self.include(include, file, &folder, &shared.variables, depth) {
+                for loaded in self.include(include, file, folder, &shared.variables, depth) {
                     add(&mut all, loaded);
                 }
             }
-            for entry in root.get("services").map(Node::entries).unwrap_or_default() {
+            for entry in services(root) {
                 if all.len() > super::SERVICES && all.iter().all(|known| known.key != entry.key) {
                     continue;
                 }
+                self.findings.broken.extend(misshapen(file, entry));
                 let mut stack = vec![((*file).clone(), entry.key.clone())];
-                let node = self.service(&entry.value, &folder, &shared.variables, &mut stack);
+                let node = self.service(&entry.value, folder, &shared.variables, &mut stack);
                 let places = vec![((*file).clone(), entry.line)];
                 add(&mut all, Loaded { key: entry.key.clone(), places, node, shared: shared.clone() });
             }
@@ -149,7 +158,12 @@ impl<'a> Loader<'a> {
                 }
             }
         }
-        self.project(&files, &more, depth - 1)
+        let own = include.get("project_directory").and_then(Node::text);
+        let own = own.map(|path| path_of(path, folder, variables));
+        let own = own.and_then(|path| path.strip_prefix(ROOTED).and_then(normal));
+        let beside = files.first().map_or("", |file| self::folder(file));
+        let folder = own.as_deref().map_or(beside, |folder| if folder == "." { "" } else { folder });
+        self.project(&files, folder, &more, depth - 1)
     }
 
     /// What variables are filled from: the folder's `.env` or the project's, then what was known before, then
@@ -185,7 +199,7 @@ impl<'a> Loader<'a> {
         let Some((file, key)) = stack.last().cloned() else { return own };
         let place = format!("{file}:{}: service {}", extends.line, one_line(&key));
         let (other, beside) = match extends.get("file").and_then(Node::text) {
-            None => (file, folder.to_owned()),
+            None => (file.clone(), folder.to_owned()),
             Some(path) => {
                 let path = path_of(path, folder, variables);
                 let Some(path) = path.strip_prefix(ROOTED).and_then(normal) else {
@@ -208,15 +222,20 @@ impl<'a> Loader<'a> {
             return own;
         }
         let Some(root) = self.file(&other, &place) else { return own };
-        let Some(base) = root.get("services").and_then(|services| services.get(name)) else {
+        let Some(base) = services(&root).iter().find(|entry| entry.key == name) else {
             let name = one_line(name);
             self.findings
                 .broken
                 .push(format!("{place} extends {name}, which {} does not have", one_line(&other)));
             return own;
         };
+        // What is for production alone makes no mere base of what is for development.
+        if other != file && (Purpose::of(&file) != Purpose::Other || Purpose::of(&other) == Purpose::Other) {
+            self.extended
+                .insert((other.clone(), format!("{other}:{}: service {}", base.line, one_line(name))));
+        }
         stack.push(id);
-        let base = self.service(base, &beside, variables, stack);
+        let base = self.service(&base.value, &beside, variables, stack);
         stack.pop();
         overlay("", base, own)
     }
@@ -225,6 +244,50 @@ impl<'a> Loader<'a> {
 /// What projects call the example of their `.env`.
 const EXAMPLES: [&str; 6] =
     [".env.example", ".env.sample", ".env.dist", ".env.template", ".env.defaults", ".env.default"];
+
+/// The examples of a file of variables that is not there.
+pub(super) fn examples(path: &str) -> impl Iterator<Item = String> {
+    EXAMPLES.iter().map(move |name| path.to_owned() + name.trim_start_matches(".env"))
+}
+
+/// The services of a file; those of Compose's version 1 stand at its top.
+pub(in super::super) fn services(root: &Node) -> &[Entry] {
+    let is_service = |node: &Node| ["image", "build", "extends"].iter().any(|key| node.get(key).is_some());
+    let entries = root.entries();
+    match root.get("services") {
+        Some(services) => services.entries(),
+        None if entries.iter().all(|entry| matches!(entry.value.content, Content::Map(_)))
+            && entries.iter().any(|entry| is_service(&entry.value)) =>
+        {
+            entries
+        }
+        None => &[],
+    }
+}
+
+/// What `docker compose` does not take of a service, for it is of another shape.
+fn misshapen(file: &str, Entry { key, line, value: node, .. }: &Entry) -> Vec<String> {
+    let service = one_line(key);
+    if node.text().is_some() || !node.items().is_empty() {
+        let kind = node.kind();
+        return vec![format!("{file}:{line}: service {service} is {kind}; docker compose takes a mapping")];
+    }
+    let lists = ["environment", "ports", "volumes", "expose", "profiles", "secrets", "configs"];
+    let wrong = lists.iter().filter_map(|key| {
+        let node = node.get(key)?;
+        let is_right = match node.content {
+            Content::Scalar { .. } => false,
+            Content::Map(_) => *key == "environment",
+            _ => true,
+        };
+        let takes = if *key == "environment" { "a list or a mapping" } else { "a list" };
+        let (line, kind) = (node.line, node.kind());
+        (!is_right).then(|| {
+            format!("{file}:{line}: service {service}: {key} is {kind}; docker compose takes {takes}")
+        })
+    });
+    wrong.collect()
+}
 
 fn add(all: &mut Vec<Loaded>, loaded: Loaded) {
     match all.iter_mut().find(|known| known.key == loaded.key) {

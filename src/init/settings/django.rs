@@ -2,28 +2,27 @@
 
 use super::{Hint, purpose, told};
 use crate::init::dotenv::Variables;
-use crate::init::{Findings, url};
+use crate::init::{Findings, Read, url};
 
 /// How long a mapping of one database may be, in bytes.
 const MOST: usize = 4 << 10;
 
-pub(super) fn read(file: &str, text: &str, known: &Variables) -> Findings {
+pub(super) fn read(file: &str, text: &str, known: &Variables, _: Read) -> Findings {
     let mut findings = Findings::default();
+    let plain = without_comments(text);
     let mut offset = 0;
-    for (index, line) in text.lines().enumerate() {
+    for ((index, line), code) in text.lines().enumerate().zip(plain.lines()) {
         let start = offset;
-        offset += line.len() + 1;
-        let code = line.trim_start();
-        if code.starts_with('#') || code.starts_with(';') {
+        offset += code.len() + 1;
+        if line.trim_start().starts_with(['#', ';']) {
             continue;
         }
         let hint = |what| Hint { file, line: index + 1, what, purpose: purpose(file, "") };
-        if let Some(at) = line.find("'ENGINE'").or_else(|| line.find("\"ENGINE\"")) {
-            let from = text.get(start + at..).unwrap_or_default();
-            let Some(engine) = value(from, "ENGINE", known).as_deref().and_then(url::engine) else {
+        if let Some(at) = code.find("'ENGINE'").or_else(|| code.find("\"ENGINE\"")) {
+            let inner = mapping(&plain, start + at);
+            let Some(engine) = value(&inner, "ENGINE", known).as_deref().and_then(url::engine) else {
                 continue;
             };
-            let inner = own_part(from);
             let get = |key: &str| value(&inner, key, known);
             let has_password = inner.contains("PASSWORD");
             let told = told(engine, get("USER").as_deref(), get("NAME").as_deref(), has_password);
@@ -40,15 +39,39 @@ pub(super) fn read(file: &str, text: &str, known: &Variables) -> Findings {
     findings
 }
 
-/// What stands in the same mapping behind a key, without the mappings in it.
-fn own_part(text: &str) -> String {
+/// The text without what follows `#` outside of quotes, line by line.
+fn without_comments(text: &str) -> String {
+    let code = |line: &str| -> String {
+        let mut quote = None;
+        let is_code = |c: &char| {
+            match (quote, *c) {
+                (None, '"' | '\'') => quote = Some(*c),
+                (Some(open), c) if open == c => quote = None,
+                _ => {}
+            }
+            quote.is_some() || *c != '#'
+        };
+        line.chars().take_while(is_code).chain(['\n']).collect()
+    };
+    text.lines().map(code).collect()
+}
+
+/// What stands in the mapping around a place, without the mappings in it.
+fn mapping(text: &str, at: usize) -> String {
+    let (before, after) = text.split_at(at);
+    let before: String = own_part(before.chars().rev(), '}', '{').chars().rev().collect();
+    before + &own_part(after.chars(), '{', '}')
+}
+
+/// What stands up to the end of a mapping, without the mappings in it.
+fn own_part(text: impl Iterator<Item = char>, opens: char, closes: char) -> String {
     let mut depth = 0_i32;
     let mut own = String::new();
-    for c in text.chars().take(MOST) {
+    for c in text.take(MOST) {
         match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
+            c if c == opens => depth += 1,
+            c if c == closes && depth == 0 => break,
+            c if c == closes => depth -= 1,
             c if depth == 0 => own.push(c),
             _ => {}
         }

@@ -3,9 +3,9 @@
 use super::{Hint, purpose, told};
 use crate::database::Engine;
 use crate::init::dotenv::{self, Variables, interpolate};
-use crate::init::{Findings, url};
+use crate::init::{Findings, Read, url};
 
-pub(super) fn read(file: &str, text: &str, known: &Variables) -> Findings {
+pub(super) fn read(file: &str, text: &str, known: &Variables, _: Read) -> Findings {
     let mut findings = Findings::default();
     let filled = dotenv::filled(text, known);
     for (line, name, value, _) in dotenv::lines(text) {

@@ -2,9 +2,9 @@
 
 use super::{Hint, purpose, told};
 use crate::init::dotenv::Variables;
-use crate::init::{Findings, url};
+use crate::init::{Findings, Read, url};
 
-pub(super) fn read(file: &str, text: &str, known: &Variables) -> Findings {
+pub(super) fn read(file: &str, text: &str, known: &Variables, _: Read) -> Findings {
     let mut findings = Findings::default();
     let mut lines = text.lines().enumerate();
     while let Some((index, line)) = lines.next() {

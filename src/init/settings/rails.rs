@@ -2,15 +2,18 @@
 
 use super::{Hint, purpose, told};
 use crate::init::dotenv::Variables;
-use crate::init::{Findings, url};
+use crate::init::{Findings, Read, url};
 use crate::yaml::Node;
 
-pub(super) fn read(file: &str, text: &str, known: &Variables) -> Findings {
+pub(super) fn read(file: &str, text: &str, known: &Variables, _: Read) -> Findings {
     let mut findings = Findings::default();
     let root = match Node::parse(file, &without_ruby(text, known)) {
         Ok(root) => root.merged(),
         Err(error) => {
-            findings.notes.push(format!("{error:#}"));
+            // Ruby may choose between parts that are no YAML together.
+            let is_chosen = text.match_indices("<%").any(|(at, _)| !text[at..].starts_with("<%="));
+            let told = if is_chosen { &mut findings.notes } else { &mut findings.broken };
+            told.push(format!("{error:#}"));
             return findings;
         }
     };
@@ -56,21 +59,56 @@ fn without_ruby(text: &str, known: &Variables) -> String {
     filled + rest
 }
 
-/// Of `ENV.fetch("A") { "b" }`, `ENV.fetch("A", "b")` and `ENV["A"] || "b"` what there is of A, else b.
+/// Of `ENV.fetch("A") { "b" }`, `ENV.fetch("A", "b")` and `ENV["A"] || "b"` what there is of A, else b. Of
+/// `ENV["A"]` alone nothing, which is an empty text in Ruby.
 fn default(code: &str, known: &Variables) -> Option<String> {
     if !code.contains("ENV") || code.contains('\n') {
         return None;
     }
-    let parts: Vec<&str> = code.split(['"', '\'']).collect();
-    let name = *parts.get(1)?;
-    let plain = |text: &str| !text.contains(['#', '"', '\'', '\n']);
-    known
-        .get(name)
-        .cloned()
-        .or_else(|| parts.get(3).map(|text| (*text).to_owned()))
-        .or_else(|| {
-            let inner = code.split_once('{')?.1.split_once('}')?.0.trim();
-            Some(inner.to_owned())
-        })
-        .filter(|text| plain(text) && !text.is_empty())
+    let choices = code.split("||").map(|choice| choice.trim().trim_end_matches(".presence"));
+    let value = choices.map(|choice| choice_of(choice, known)).find(|value| *value != Some(None));
+    let text = value.unwrap_or(Some(Some(String::new())))??;
+    (!text.contains(['#', '"', '\'', '\n'])).then_some(text)
+}
+
+/// What one side of `||` comes to: `None` if that is not known, and nothing for a variable that is not there.
+fn choice_of(choice: &str, known: &Variables) -> Option<Option<String>> {
+    let parts: Vec<&str> = choice.split(['"', '\'']).collect();
+    let text = |text: &str| Some(Some(text.to_owned()));
+    match parts.as_slice() {
+        ["", literal, ""] => text(literal),
+        ["ENV[", name, "]"] => Some(known.get(*name).cloned()),
+        ["ENV.fetch(", name, ..] if known.contains_key(*name) => Some(known.get(*name).cloned()),
+        ["ENV.fetch(", _, ")"] => None,
+        ["ENV.fetch(", _, _, default, ..] => text(default),
+        ["ENV.fetch(", _, block] => text(block.split_once('{')?.1.split_once('}')?.0.trim()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ruby_comes_to_what_it_is_without_variables() {
+        let known = [("SET".to_owned(), "given".to_owned())].into();
+        for (code, expected) in [
+            ("ENV.fetch(\"A\") { \"b\" }", Some("b")),
+            ("ENV.fetch('A') { 5 }", Some("5")),
+            ("ENV.fetch('A', 'b')", Some("b")),
+            ("ENV.fetch('A')", None),
+            ("ENV.fetch('SET')", Some("given")),
+            ("ENV['A']", Some("")),
+            ("ENV['A'] || ENV['B'] || 'c'", Some("c")),
+            ("ENV['A'] || ENV['SET'] || 'c'", Some("given")),
+            ("ENV['A'].presence || 'c'", Some("c")),
+            ("ENV['A'] ? 'b' : 'c'", None),
+            ("ENV['A'] || Rails.env", None),
+            ("'x'", None),
+            ("ENV[", None),
+        ] {
+            assert_eq!(default(code, &known).as_deref(), expected, "{code}");
+        }
+    }
 }
