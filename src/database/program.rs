@@ -17,7 +17,7 @@ pub enum Runs {
     Unknown(String),
 }
 
-const SERVERS: [&str; 14] = [
+const SERVERS: [&str; 16] = [
     "postgres",
     "postmaster",
     "pg_ctl",
@@ -32,7 +32,11 @@ const SERVERS: [&str; 14] = [
     "run-mysqld",
     "run-mysqld-master",
     "run-postgresql-master",
+    REPLICAS[0],
+    REPLICAS[1],
 ];
+/// Red Hat's servers that copy another one.
+const REPLICAS: [&str; 2] = ["run-mysqld-slave", "run-postgresql-slave"];
 /// Scripts that run what follows, a server unless that is the name of another program.
 const ENTRYPOINTS: [&str; 5] = [
     "docker-entrypoint.sh",
@@ -124,6 +128,23 @@ pub(super) fn of(variables: &Variables) -> Runs {
     runs(&words(command), &words(args), &|path| variables.file(path))
 }
 
+/// Whether the container runs a server that copies another one.
+pub(super) fn is_replica(container: &Container) -> bool {
+    let mut words = container.command.iter().flatten().chain(container.args.iter().flatten());
+    words.any(|word| REPLICAS.contains(&word.rsplit('/').next().unwrap_or(word)))
+}
+
+/// The arguments that a script of the container gives to its server, as far as a look at its words tells them.
+pub fn of_script(entrypoint: &[String], command: &[String]) -> Vec<String> {
+    let scripts = entrypoint.iter().chain(command).filter(|word| word.contains(char::is_whitespace));
+    let found =
+        scripts.flat_map(|text| commands(text)).find_map(|words| match by_words(&words, &|_| None, 0) {
+            Runs::Server(arguments) => arguments,
+            _ => None,
+        });
+    found.unwrap_or_default()
+}
+
 /// What an entrypoint and a command run; without an entrypoint it is the image's.
 pub fn runs(entrypoint: &[String], command: &[String], files: Files<'_>) -> Runs {
     let words: Vec<&str> = entrypoint.iter().chain(command).map(String::as_str).collect();
@@ -170,7 +191,11 @@ fn by_words(words: &[&str], files: Files<'_>, depth: usize) -> Runs {
         let is_command = |word: &&str| word.starts_with('-') && !word.starts_with("--") && word.contains('c');
         let script = rest.iter().find(|word| !word.starts_with('-'));
         return match (rest.iter().position(is_command), script) {
-            (Some(at), _) => by_script(rest.get(at + 1).unwrap_or(&""), files, depth + 1),
+            // More switches may follow, and `--`.
+            (Some(at), _) => {
+                let script = rest[at + 1..].iter().find(|word| !word.starts_with('-'));
+                by_script(script.unwrap_or(&""), files, depth + 1)
+            }
             (None, Some(file)) => by_file(file, files, depth),
             (None, None) => Runs::Another(name.to_owned()),
         };
@@ -264,6 +289,9 @@ mod tests {
             (&["tini", "--", "mariadbd"], &[]),
             (&["run-postgresql"], &[]),
             (&["env", "LC_ALL=C", "postgres"], &[]),
+            (&["bash", "-c", "--", "exec docker-entrypoint.sh postgres"], &[]),
+            (&["bash", "-c", "-e", "exec docker-entrypoint.sh postgres"], &[]),
+            (&[], &["run-mysqld-slave"]),
         ] {
             assert!(matches!(seen(command, args), Runs::Server(_)), "{command:?} {args:?}");
         }

@@ -16,7 +16,9 @@ pub fn selects(service: &Service, labels: &BTreeMap<String, String>) -> bool {
     })
 }
 
-/// Host name and port under which clients in the cluster reach `port` of the workload's container.
+/// Host name and port under which clients in the cluster reach `port` of the workload's container. A headless
+/// Service without ports leads to any; where the container is only guessed to be a server, to those that it
+/// declares.
 ///
 /// # Errors
 /// A message that tells whether a Service is missing or selects the pod on other ports only.
@@ -25,6 +27,7 @@ pub fn address(
     workload: &Workload,
     container: &Container,
     port: u16,
+    is_guess: bool,
 ) -> anyhow::Result<(String, u16)> {
     let mut fitting: Vec<&Service> =
         services.iter().filter(|service| selects(service, &workload.labels)).collect();
@@ -40,7 +43,7 @@ pub fn address(
             let outside = if headless { port } else { u16::try_from(found.port).unwrap_or(port) };
             return Ok((service.metadata.name.clone().unwrap_or_default(), outside));
         }
-        if headless && ports.count() == 0 {
+        if headless && ports.count() == 0 && (!is_guess || declares(container, port)) {
             return Ok((service.metadata.name.clone().unwrap_or_default(), port));
         }
     }
@@ -54,6 +57,11 @@ pub fn address(
             container.name
         ),
     }
+}
+
+/// Whether the container says that it listens on the port.
+pub(super) fn declares(container: &Container, port: u16) -> bool {
+    container.ports.iter().flatten().any(|own| own.container_port == i32::from(port))
 }
 
 /// The container port that a Service's port leads to.

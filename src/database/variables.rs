@@ -66,7 +66,14 @@ pub struct Data {
 impl Data {
     /// Takes the manifest's Secrets and ConfigMaps in.
     pub fn add_objects(&mut self, objects: &[Object]) -> anyhow::Result<()> {
-        for object in objects {
+        // Pods read those of their own namespace: of two with one name, these come last and win.
+        let makes_pods = |object: &&Object| object.kind == "Pod" || object.pod_template().is_some();
+        let mut own: BTreeSet<Option<&str>> =
+            objects.iter().filter(makes_pods).map(Object::namespace).collect();
+        own.insert(None);
+        let (own, others): (Vec<_>, Vec<_>) =
+            objects.iter().partition(|object| own.contains(&object.namespace()));
+        for object in others.into_iter().chain(own) {
             let value = Value::Object(object.body.clone());
             let context = || format!("{}: {} is not shaped like one", object.origin, object.label());
             match (object.api_version.as_str(), object.kind.as_str()) {
@@ -379,6 +386,10 @@ impl<'a> Variables<'a> {
                 "it comes from a field of the pod, which is known to the container only; use a value or a Secret"
             );
         };
+        if optional == Some(true) && !self.data.texts.contains_key(&reference) {
+            self.optional.insert(reference);
+            return Ok(None);
+        }
         self.look_up(&reference, key, optional.unwrap_or(false))
     }
 
