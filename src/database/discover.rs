@@ -49,6 +49,30 @@ pub struct Discovery {
     pub others: Vec<Other>,
 }
 
+impl Discovery {
+    /// The same without copies of other servers, which are made in a cluster alone.
+    pub fn without_replicas(mut self, data: &Data) -> Self {
+        let workloads = &self.workloads;
+        let is_copy = |database: &mut Database| {
+            let of = workloads.iter().filter(|workload| workload.id == database.workload);
+            let mut containers = of.flat_map(|of| of.containers().map(move |container| (of, container)));
+            containers.any(|(of, container)| {
+                container.name == database.container
+                    && login::is_replica(&mut Variables::new(&of.spec, container, data))
+            })
+        };
+        self.others.extend(self.databases.extract_if(.., is_copy).map(|database| Other {
+            workload: database.workload,
+            container: database.container,
+            image: database.image,
+            why: Not::Replica.to_string(),
+            is_server: false,
+            is_replica: true,
+        }));
+        self
+    }
+}
+
 /// A container that is no database.
 #[derive(Debug, Clone)]
 pub struct Other {
@@ -62,7 +86,7 @@ pub struct Other {
     pub why: String,
     /// Whether it is a server that nobody outside its pod reaches.
     pub is_server: bool,
-    /// Whether it is a server that copies another one, whose logins nobody tells.
+    /// Whether it is a server that copies another one: its logins are not known, or nothing makes it here.
     pub is_replica: bool,
 }
 
@@ -191,7 +215,7 @@ impl fmt::Display for Not {
             Self::Beside(port, other) => {
                 write!(f, "its variables are a server's, but port {port} is that of the container {other}")
             }
-            Self::Replica => f.write_str("it is a replica, whose logins its master alone tells"),
+            Self::Replica => f.write_str("it is a replica of another server"),
             Self::Reached(port) => write!(f, "it is a server, and no Service leads to its port {port}"),
         }
     }

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use crate::authority;
 pub use crate::engine::Engine;
 pub use discover::{Discovery, Other, discover};
-pub use login::{Plain, check_name, is_replica, of_image, of_variables};
+pub use login::{Plain, check_name, of_image, of_variables};
 pub use options::Arguments;
 pub use variables::{Data, DataKind, Files, Reference, Variables};
 pub use workload::{Workload, is_sidecar};
