@@ -121,7 +121,8 @@ pub fn discover_workloads(
         let first = found.databases.len();
         for container in workload.containers() {
             let mut variables = Variables::new(&workload.spec, container, data);
-            let image = workload.image(container);
+            let image =
+                Some(workload.image(container)).filter(|image| !image.is_empty()).unwrap_or("no image");
             let is = engine(container, &annotated, &mut variables, services, workload, data);
             let is = is.and_then(|(engine, vendor)| {
                 let is_lost =
@@ -396,11 +397,9 @@ fn database(
 ) -> anyhow::Result<Database> {
     let server_port = server_port(workload, container, engine, variables)?;
     let address = service::address(services, workload, container, server_port, false);
-    let (host, port) = address
-        .hint("a server whose settings say another port has it in the pod's annotation testbed/port")
-        .hint(
-            "a server that the tests do not use is left to Kubernetes with the annotation testbed/engine: none",
-        )?;
+    let (host, port) = address.hint(
+        "a server that the tests do not use is left to Kubernetes with the annotation testbed/engine: none",
+    )?;
     let logins = login::read(engine, vendor, variables).hint(format!(
         "where it is no database, an annotation of the pod says so: {ENGINE_ANNOTATION}: none, or of several containers {ENGINE_ANNOTATION}: {}=none",
         container.name

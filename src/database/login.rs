@@ -345,7 +345,7 @@ fn postgres(vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins>
 }
 
 /// Images with variables of their own for user, password and databases, and what those are without them.
-const OWN_NAMES: [(&str, [&str; 3], Option<[&str; 3]>); 2] = [
+const OWN_NAMES: [(&str, Three, Option<Three>); 2] = [
     (
         "kartoza/postgis",
         ["POSTGRES_USER", "POSTGRES_PASS", "POSTGRES_DBNAME"],
@@ -354,9 +354,9 @@ const OWN_NAMES: [(&str, [&str; 3], Option<[&str; 3]>); 2] = [
     ("sameersbn/postgresql", ["DB_USER", "DB_PASS", "DB_NAME"], None),
 ];
 
-type OwnNames = ([&'static str; 3], Option<[&'static str; 3]>);
+type Three = [&'static str; 3];
 
-fn own_names(variables: &Variables) -> Option<OwnNames> {
+fn own_names(variables: &Variables) -> Option<(Three, Option<Three>)> {
     let image = variables.container().image.as_deref().unwrap_or_default();
     let is_it = |path: &str| {
         let before = image.find(path).map(|at| &image[..at]);

@@ -135,10 +135,12 @@ pub(super) fn is_replica(container: &Container) -> bool {
 }
 
 /// The arguments that a script of the container gives to its server, as far as a look at its words tells them.
-pub fn of_script(entrypoint: &[String], command: &[String]) -> Vec<String> {
-    let scripts = entrypoint.iter().chain(command).filter(|word| word.contains(char::is_whitespace));
+pub fn of_script(entrypoint: &[String], command: &[String], files: Files<'_>) -> Vec<String> {
+    let words = entrypoint.iter().chain(command);
+    let texts = words.map(|word| files(word).unwrap_or_else(|| word.clone()));
+    let texts: Vec<String> = texts.filter(|text| text.contains(char::is_whitespace)).collect();
     let found =
-        scripts.flat_map(|text| commands(text)).find_map(|words| match by_words(&words, &|_| None, 0) {
+        texts.iter().flat_map(|text| commands(text)).find_map(|words| match by_words(&words, files, 0) {
             Runs::Server(arguments) => arguments,
             _ => None,
         });

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use k8s_openapi::api::core::v1::{Container, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::Workload;
+use crate::failure::Advise;
 
 /// Whether a Service selects pods with these labels. A Service without selector selects none.
 pub fn selects(service: &Service, labels: &BTreeMap<String, String>) -> bool {
@@ -51,11 +52,12 @@ pub fn address(
         None => bail!(
             "no Service selects it; add one whose selector matches the pod's labels and whose targetPort is {port}"
         ),
-        Some(service) => bail!(
+        Some(service) => Err(anyhow!(
             "Service {} selects it, but none of its ports leads to port {port} of the container {}",
             service.metadata.name.as_deref().unwrap_or_default(),
             container.name
-        ),
+        ))
+        .hint("where a file or a script says another port to the server, the pod's annotation testbed/port says it too"),
     }
 }
 

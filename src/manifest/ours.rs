@@ -100,9 +100,9 @@ impl<'a> Known<'a> {
         if is_ours || is_doubtful {
             let names = names(defined).map(|(name, _)| name).chain((word == "for").then_some("loop"));
             if is_ours {
-                self.names.extend(names)
+                self.names.extend(names);
             } else {
-                self.doubtful.extend(names)
+                self.doubtful.extend(names);
             }
             let has_no_end = ["elif", "include", "import"].contains(&word)
                 || (word.starts_with("set") && rest.contains('='));

@@ -343,6 +343,12 @@ fn names_that_no_server_takes_are_refused() {
     }
 }
 
+#[test]
+fn a_container_without_an_image_is_told_as_one() {
+    let found = discovery(&(service("{port: 80}") + &pod("' '", ""))).unwrap();
+    assert_eq!(found.others[0].image, "no image");
+}
+
 /// Each container: its login, or why it is no database.
 fn seen(manifest: &str) -> Vec<String> {
     let Discovery { databases, others, .. } = discovery(manifest).unwrap();

@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, SslOpts};
 
-use super::arguments::leads_out;
+use super::arguments::{UNKNOWN, leads_out};
 use super::find::Installed;
 use super::planned::Planned;
 use super::prepared::{Placed, Stage};
@@ -119,8 +119,19 @@ const OURS: [&str; 58] = [
 /// All that begin with these as well.
 const FAMILIES: [&str; 4] = ["admin_ssl_", "admin_tls_", "mysqlx", "wsrep_"];
 /// Whole names with which others of them begin. Of those, any clear beginning counts for the server.
-const NOT_SHORT: [&str; 8] =
-    ["aria", "general_log", "innodb", "log_bin", "log_slow_query", "server_audit", "slow_query_log", "ssl"];
+const NOT_SHORT: [&str; 11] = [
+    "aria",
+    "audit_log",
+    "general_log",
+    "innodb",
+    "innodb_doublewrite",
+    "lc_messages",
+    "log_bin",
+    "log_slow_query",
+    "server_audit",
+    "slow_query_log",
+    "ssl",
+];
 /// What may stand before the name of a setting.
 const BEFORE: [&str; 5] = ["loose_", "skip_", "disable_", "enable_", "maximum_"];
 
@@ -327,13 +338,16 @@ impl Argument {
     /// Whether it is for the inside of a container, by its name or its value.
     fn is_ours(&self) -> bool {
         let (name, word) = (self.name.as_str(), self.words[0].as_str());
+        if word.contains(UNKNOWN) {
+            return true;
+        }
         if name.is_empty() {
             let is_harmless =
                 ["-a", "-s"].contains(&word) || word.starts_with("-C") || word.starts_with("-W");
             return word.starts_with('-') && !is_harmless;
         }
         let is_short = |own: &&str| name.len() > 2 && own.starts_with(name) && !NOT_SHORT.contains(&name);
-        OURS.iter().any(|own| *own == name || is_short(&own))
+        OURS.iter().any(|own| *own == name || is_short(own))
             || FAMILIES.iter().any(|family| name.starts_with(family))
             || self.value.as_deref().is_some_and(leads_out)
     }
@@ -683,8 +697,6 @@ mod tests {
             &["-ah/X"],
             &["-t", "/X"],
             &["--server-audit-file-path=/X"],
-            &["--init-file=$(FILE)"],
-            &["--report-host=$(POD_NAME)"],
             &["--debug=d:t:o,/X/trace"],
             &["--wsrep-provider=galera.so"],
         ] {
@@ -696,6 +708,8 @@ mod tests {
             );
         }
         let kept = [
+            "--lc-messages=de_DE",
+            "--innodb-doublewrite=OFF",
             "--general-log=1",
             "--slow_query_log",
             "--log-bin",

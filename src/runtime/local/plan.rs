@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Container;
 
 use super::account;
 use super::area::Area;
+use super::arguments::UNKNOWN;
 use super::difference::{Difference, SCRIPTS};
 use super::find::{Finder, Installed, choose, title};
 use super::planned::{Options, Planned, Script};
@@ -284,22 +285,24 @@ type Sorted = (Vec<String>, Vec<String>, Option<Vec<String>>);
 
 /// Sorts what the container's command and arguments give to its server.
 fn arguments(engine: Engine, container: &Container, variables: &mut Variables<'_>) -> anyhow::Result<Sorted> {
-    // What the container alone knows stays as it is, and is sorted out.
     let mut filled = |words: &Option<Vec<String>>| -> Vec<String> {
-        words.iter().flatten().map(|word| variables.filled(word).unwrap_or_else(|_| word.clone())).collect()
+        let words = words.iter().flatten();
+        words.map(|word| variables.filled(word).unwrap_or_else(|_| format!("{word}{UNKNOWN}"))).collect()
     };
     let (command, args) = (filled(&container.command), filled(&container.args));
     let all = [&command[..], &args].concat();
-    let words = match program::runs(&command, &args, &|path| variables.file(path)) {
+    let files = |path: &str| variables.file(path);
+    let words = match program::runs(&command, &args, &files) {
         Runs::Server(Some(words)) => words,
         // A program of the image's own, which hands them on.
         Runs::Unknown(program) if all.first() == Some(&program) => all[1..].to_vec(),
-        _ => return Ok((Vec::new(), Vec::new(), Some(program::of_script(&command, &args)))),
+        _ => return Ok((Vec::new(), Vec::new(), Some(program::of_script(&command, &args, &files)))),
     };
     let sorted = if engine == Engine::Postgres { postgres::sort(&words) } else { mysql::sort(&words) };
     let (kept, mut left_out) = sorted;
     let others = (all.len() - words.len()).min(command.len());
     left_out.splice(0..0, command[..others].iter().cloned());
+    left_out.iter_mut().for_each(|word| word.retain(|c| c != UNKNOWN));
     Ok((kept, left_out, None))
 }
 
@@ -421,6 +424,33 @@ mod tests {
                 (&sorted.0[..], &sorted.1[..]),
                 (&*words(kept).unwrap_or_default(), &*words(left_out).unwrap_or_default()),
                 "{command:?} {args:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_argument_that_the_container_alone_knows_is_left_out() {
+        let of = |name: &str, path: &str| serde_json::json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
+        for (engine, args, kept) in [
+            (Engine::Postgres, ["-c", "cluster_name=$(POD)", "-N9", "$(NONE)"], ["-N9", "$(NONE)"]),
+            (
+                Engine::Mariadb,
+                ["--report-host=$(POD)", "$(POD)", "--x=1", "--y=$(NONE)"],
+                ["--x=1", "--y=$(NONE)"],
+            ),
+        ] {
+            let container =
+                serde_json::json!({"name": "db", "args": args, "env": [of("POD", "metadata.name")]});
+            let container: Container = serde_json::from_value(container).unwrap();
+            let (spec, data) = Default::default();
+            let sorted =
+                arguments(engine, &container, &mut Variables::new(&spec, &container, &data)).unwrap();
+            assert_eq!(
+                (sorted.0.as_slice(), sorted.1.as_slice()),
+                (
+                    &kept.map(String::from)[..],
+                    &args[..2].iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()[..]
+                )
             );
         }
     }

@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::arguments::leads_out;
+use super::arguments::{UNKNOWN, leads_out};
 use super::beneath;
 use super::find::Installed;
 use super::planned::{Options, Planned};
@@ -248,7 +248,7 @@ pub(super) fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut next = None;
-        let mut is_left = arg.strip_prefix("--").is_some_and(is_ours);
+        let mut is_left = arg.contains(UNKNOWN) || arg.strip_prefix("--").is_some_and(is_ours);
         // Several may stand in one word, the last one with its value, which may be the next word.
         let mut switches = arg.strip_prefix('-').filter(|rest| !rest.starts_with('-')).unwrap_or_default();
         while let Some(switch) = switches.chars().next() {
@@ -324,22 +324,35 @@ fn libraries(installed: &Installed) -> Option<PathBuf> {
     shared.into_iter().find(|folder| folder.join("plpgsql.so").exists())
 }
 
-/// The same for the arguments of `initdb`: folders and passwords are testbed's.
+/// The same for the arguments of `initdb`: folders and passwords are testbed's, and settings as above.
 pub(super) fn sort_initdb(args: &[String]) -> (Vec<String>, Vec<String>) {
+    const LONG: [&str; 6] = ["--waldir", "--xlogdir", "--pgdata", "--pwfile", "--pwprompt", "--username"];
     let (mut kept, mut left_out) = (Vec::new(), Vec::new());
     let mut args = args.iter();
     while let Some(arg) = args.next() {
-        let is_long = ["--waldir", "--xlogdir", "--pgdata", "--pwfile", "--username"]
-            .iter()
-            .any(|long| arg.strip_prefix(long).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')));
-        let is_short = ["-X", "-D", "-U"].iter().any(|short| arg.starts_with(short));
-        if !is_long && !is_short && !["-W", "--pwprompt"].contains(&arg.as_str()) {
-            kept.push(arg.clone());
-            continue;
+        let mut next = None;
+        let name = arg.split('=').next().unwrap_or_default();
+        // A clear beginning of a name counts for it.
+        let mut is_left = name.len() > 3 && LONG.iter().any(|long| long.starts_with(name));
+        if is_left && !arg.contains('=') && name != "--pwprompt" {
+            next = args.next();
         }
-        left_out.push(arg.clone());
-        let takes_next = is_long && !arg.contains('=') || is_short && arg.len() == 2;
-        left_out.extend(if takes_next { args.next() } else { None }.cloned());
+        if name.len() > 3 && "--set".starts_with(name) {
+            next = if arg.contains('=') { None } else { args.next() };
+            is_left = is_ours(next.map_or_else(|| &arg[(name.len() + 1).min(arg.len())..], String::as_str));
+        }
+        let mut switches = arg.strip_prefix('-').filter(|rest| !rest.starts_with('-')).unwrap_or_default();
+        while let Some(switch) = switches.chars().next() {
+            switches = &switches[switch.len_utf8()..];
+            is_left |= "DUWX".contains(switch);
+            if "ADELTUXc".contains(switch) {
+                next = if switches.is_empty() { args.next() } else { None };
+                is_left |= switch == 'c' && is_ours(next.map_or(switches, String::as_str));
+                break;
+            }
+        }
+        let place = if is_left { &mut left_out } else { &mut kept };
+        place.extend([arg].into_iter().chain(next).cloned());
     }
     (kept, left_out)
 }
@@ -553,7 +566,6 @@ mod tests {
             &["-c", "recovery_end_command=x"],
             &["-c", "dynamic_library_path=/X"],
             &["-c", "shared_preload_libraries=/X/evil"],
-            &["-c", "cluster_name=$(POD_NAME)"],
             &["-c", "huge_pages=on"],
             &["-r", "/X"],
         ] {
@@ -576,6 +588,27 @@ mod tests {
             "huge_pages=try",
         ];
         assert_eq!(sorted(&kept), (kept.map(String::from).to_vec(), Vec::new()));
+    }
+
+    #[test]
+    fn arguments_of_initdb_lead_nowhere_else_either() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        for args in [
+            &["-kX/wal"][..],
+            &["-X", "/wal"],
+            &["--wald=/wal"],
+            &["--waldir", "/wal"],
+            &["-W"],
+            &["--set", "archive_command=touch x"],
+            &["--set=archive_command=touch x"],
+            &["-c", "archive_command=touch x"],
+            &["-carchive_command=touch x"],
+        ] {
+            assert_eq!(sort_initdb(&words(args)), (Vec::new(), words(args)), "{args:?}");
+        }
+        let kept =
+            words(&["--data-checksums", "-k", "-E", "UTF8", "--set", "work_mem=5MB", "-cwork_mem=5MB"]);
+        assert_eq!(sort_initdb(&kept), (kept.clone(), Vec::new()));
     }
 
     #[test]
