@@ -127,8 +127,8 @@ fn is_local(address: &str, own: &[&str]) -> bool {
 
 /// Whether the container is a server that copies another one, as Bitnami's and Red Hat's images do.
 pub(super) fn is_replica(variables: &mut Variables) -> bool {
-    let modes = ["MYSQL_REPLICATION_MODE", "MARIADB_REPLICATION_MODE", "POSTGRESQL_REPLICATION_MODE"];
-    let is_mode = |name: &&str| matches!(variables.get(name), Ok(Some(mode)) if ["slave", "replica"].contains(&mode.as_str()));
+    let modes = ["MYSQL", "MARIADB", "POSTGRESQL", "POSTGRES"].map(|of| format!("{of}_REPLICATION_MODE"));
+    let is_mode = |name: &String| matches!(variables.get(name), Ok(Some(mode)) if ["slave", "replica"].contains(&mode.as_str()));
     modes.iter().any(is_mode) || program::is_replica(variables.container())
 }
 

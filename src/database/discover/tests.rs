@@ -436,6 +436,15 @@ fn a_replica_has_its_masters_logins_or_is_left_out() {
 }
 
 #[test]
+fn a_replica_is_for_a_cluster_alone() {
+    let pairs = [("POSTGRES_REPLICATION_MODE", "slave"), ("POSTGRES_PASSWORD", "p")];
+    let found = discovery(&(service("{port: 5432}") + &pod("bitnami/postgresql:16", &env(&pairs)))).unwrap();
+    assert_eq!(login(&found.databases[0]).1, "p");
+    let found = found.without_replicas(&Data::default());
+    assert!(found.databases.is_empty() && found.others[0].is_replica);
+}
+
+#[test]
 fn a_line_end_in_a_password_is_cut_and_in_a_name_refused() {
     assert_eq!(one(&postgres(&[("POSTGRES_PASSWORD", "pw\n")])).login.password.reveal(), "pw");
     assert_eq!(one(&postgres(&[("POSTGRES_PASSWORD", "pw\r\nx")])).login.password.reveal(), "pw");
