@@ -136,6 +136,9 @@ impl Plan {
         stamp::stamp(&mut objects, &Stamp { run_id: &run_id, generated: &generated, limit: limit.as_ref() })?;
         let mut data = Data::default();
         data.add_objects(&objects).exit(Exit::Usage)?;
+        if !is_in_cluster {
+            data.close();
+        }
         let discovery = discover(&mut objects, &run_id, &data)?;
         let discovery = if is_in_cluster { discovery } else { discovery.without_replicas(&data) };
         let unreached = discovery.others.iter().filter(|other| other.is_server);

@@ -493,6 +493,14 @@ fn an_optional_secret_that_is_not_there_stops_nothing() {
     assert!(found.missing.is_empty(), "{:?}", found.missing);
     assert_eq!(found.telling.len(), 1);
     assert_eq!(login(&found.databases[0]), ("postgres", "p", Some("postgres")));
+    // Without a cluster it is known not to be there.
+    let rest = "    env: [{name: POSTGRES_PASSWORD, valueFrom: {secretKeyRef: {name: shared, key: pw, optional: true}}}]\n";
+    let objects = parse("m.yaml", &(service("{port: 5432}") + &pod("postgres:17", rest))).unwrap();
+    let mut data = Data::default();
+    let found = |data: &Data| discover(&objects, &RunId::parse("run-1").unwrap(), data);
+    assert!(found(&data).is_ok());
+    data.close();
+    assert!(format!("{:#}", found(&data).unwrap_err()).contains("no password is set"));
 }
 
 #[test]
