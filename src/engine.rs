@@ -93,9 +93,11 @@ impl Version {
         (!numbers.is_empty()).then_some(Self(numbers))
     }
 
-    /// The part that decides on compatibility: PostgreSQL's first number, the first two of the others.
+    /// The part that decides on compatibility: PostgreSQL's first number since its tenth version, the first two of
+    /// the others.
     pub fn series(&self, engine: Engine) -> Self {
-        let length = if engine == Engine::Postgres { 1 } else { 2 };
+        let is_one = engine == Engine::Postgres && self.0.first().is_none_or(|first| *first >= 10);
+        let length = if is_one { 1 } else { 2 };
         Self(self.0.iter().take(length).copied().collect())
     }
 
@@ -334,6 +336,14 @@ mod tests {
         ] {
             assert_eq!(Version::leading(tag).map(|version| version.to_string()).as_deref(), version, "{tag}");
         }
+    }
+
+    #[test]
+    fn two_numbers_were_a_series_of_postgres_before_10() {
+        let version = |text: &str| Version::leading(text).unwrap();
+        assert!(!version("9.6.24").is_of(&version("9.4"), Engine::Postgres));
+        assert!(version("9.6.24").is_of(&version("9.6.1"), Engine::Postgres));
+        assert!(version("15.18").is_of(&version("15.4"), Engine::Postgres));
     }
 
     #[test]

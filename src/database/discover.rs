@@ -49,6 +49,30 @@ pub struct Discovery {
     pub others: Vec<Other>,
 }
 
+impl Discovery {
+    /// The same without copies of other servers, which are made in a cluster alone.
+    pub fn without_replicas(mut self, data: &Data) -> Self {
+        let workloads = &self.workloads;
+        let is_copy = |database: &mut Database| {
+            let of = workloads.iter().filter(|workload| workload.id == database.workload);
+            let mut containers = of.flat_map(|of| of.containers().map(move |container| (of, container)));
+            containers.any(|(of, container)| {
+                container.name == database.container
+                    && login::is_replica(&mut Variables::new(&of.spec, container, data))
+            })
+        };
+        self.others.extend(self.databases.extract_if(.., is_copy).map(|database| Other {
+            workload: database.workload,
+            container: database.container,
+            image: database.image,
+            why: Not::Replica.to_string(),
+            is_server: false,
+            is_replica: true,
+        }));
+        self
+    }
+}
+
 /// A container that is no database.
 #[derive(Debug, Clone)]
 pub struct Other {
@@ -62,6 +86,8 @@ pub struct Other {
     pub why: String,
     /// Whether it is a server that nobody outside its pod reaches.
     pub is_server: bool,
+    /// Whether it is a server that copies another one: its logins are not known, or nothing makes it here.
+    pub is_replica: bool,
 }
 
 /// Finds the databases among the objects of a run.
@@ -92,10 +118,18 @@ pub fn discover_workloads(
     let mut found = Discovery { workloads, ..Discovery::default() };
     for workload in &found.workloads {
         let annotated = annotated_engines(workload)?;
+        let first = found.databases.len();
         for container in workload.containers() {
             let mut variables = Variables::new(&workload.spec, container, data);
-            let image = workload.image(container);
-            let (engine, vendor) = match engine(container, &annotated, &mut variables, services, workload) {
+            let image =
+                Some(workload.image(container)).filter(|image| !image.is_empty()).unwrap_or("no image");
+            let is = engine(container, &annotated, &mut variables, services, workload, data);
+            let is = is.and_then(|(engine, vendor)| {
+                let is_lost =
+                    login::is_replica(&mut variables) && login::read(engine, vendor, &mut variables).is_err();
+                if is_lost { Err(Not::Replica) } else { Ok((engine, vendor)) }
+            });
+            let (engine, vendor) = match is {
                 Ok(is) => is,
                 Err(not) => {
                     found.others.push(Other {
@@ -103,6 +137,7 @@ pub fn discover_workloads(
                         container: container.name.clone(),
                         image: image.to_owned(),
                         is_server: matches!(not, Not::Reached(_)),
+                        is_replica: matches!(not, Not::Replica),
                         why: not.to_string(),
                     });
                     if let Not::Told(references) = not {
@@ -118,8 +153,29 @@ pub fn discover_workloads(
             found.missing.append(&mut variables.missing);
             found.telling.append(&mut variables.optional);
         }
+        check_ports(workload, &found.databases[first..])?;
     }
     Ok(found)
+}
+
+/// Refuses two servers of one pod on one port, which is what two containers with the same variables look like.
+fn check_ports(workload: &Workload, databases: &[Database]) -> anyhow::Result<()> {
+    for (at, second) in databases.iter().enumerate() {
+        let is_first = |first: &&Database| first.server_port == second.server_port;
+        let Some(first) = databases[..at].iter().find(is_first) else { continue };
+        return Err(anyhow!(
+            "{}: the containers {} and {} would both be the server on port {} of their pod",
+            workload.place,
+            first.container,
+            second.container,
+            second.server_port
+        ))
+        .hint(format!(
+            "an annotation of the pod says which is none: {ENGINE_ANNOTATION}: {}=none",
+            second.container
+        ));
+    }
+    Ok(())
 }
 
 /// Why a container is no database.
@@ -136,6 +192,12 @@ enum Not {
     Told(BTreeSet<Reference>),
     /// No Service leads to it, and it is not meant to be reached.
     Reached(u16),
+    /// This variable leads to another server.
+    Client(&'static str),
+    /// Its port is that of another container of the pod.
+    Beside(u16, String),
+    /// It copies another server, whose logins nobody tells.
+    Replica,
 }
 
 impl fmt::Display for Not {
@@ -150,6 +212,11 @@ impl fmt::Display for Not {
                 let names = names.collect::<Vec<_>>().join(", ");
                 write!(f, "its variables are in {names}, which nobody has looked into")
             }
+            Self::Client(variable) => write!(f, "its variable {variable} leads to another server"),
+            Self::Beside(port, other) => {
+                write!(f, "its variables are a server's, but port {port} is that of the container {other}")
+            }
+            Self::Replica => f.write_str("it is a replica of another server"),
             Self::Reached(port) => write!(f, "it is a server, and no Service leads to its port {port}"),
         }
     }
@@ -206,6 +273,7 @@ fn engine(
     variables: &mut Variables,
     services: &[Service],
     workload: &Workload,
+    data: &Data,
 ) -> Result<(Engine, Vendor), Not> {
     let (by_image, vendor) = engine::identify(workload.image(container));
     if let Some(engine) = annotated.get(&container.name) {
@@ -231,41 +299,79 @@ fn engine(
         });
     }
     let is_sidecar = !workload.spec.containers.iter().any(|own| own.name == container.name);
-    let mut reached = |engine: Engine| {
+    let mut reached = |engine: Engine, is_guess: bool| {
         let port = server_port(workload, container, engine, variables).unwrap_or(engine.port());
-        let is_reached = service::address(services, workload, container, port).is_ok();
-        if is_reached && !(is_sidecar && workload.ends) { Ok(()) } else { Err(port) }
+        let is_reached = service::address(services, workload, container, port, is_guess).is_ok();
+        if is_reached && !(is_sidecar && workload.ends) { Ok(port) } else { Err(port) }
     };
+    let beside = |port, is_guess| beside(workload, container, annotated, port, is_guess, data);
     if let Some(engine) = by_image {
-        return match (reached(engine), program) {
+        return match (reached(engine, false), program) {
             (Err(port), Runs::Server(_)) if is_sidecar || !is_to_be_reached(workload, container) => {
                 Err(Not::Reached(port))
             }
             (Err(_), Runs::Unknown(program)) => Err(Not::Server(program)),
+            (Ok(port), Runs::Unknown(program)) if beside(port, false).is_some() => Err(Not::Server(program)),
             _ => Ok((engine, login::vendor(engine, vendor, variables))),
         };
     }
     // Clients are given such variables too, so a server is only believed in behind a Service on its port, and
-    // not where a variable names another server.
-    let reached: Vec<Engine> = [Engine::Mariadb, Engine::Mysql, Engine::Postgres]
-        .into_iter()
-        .filter(|engine| reached(*engine).is_ok())
-        .collect();
-    if login::CLIENT_VARIABLES.iter().any(|name| variables.declares(name)) {
-        return Err(Not::Known);
-    }
+    // neither where a variable names another server nor where another container has the port.
+    let engines = [Engine::Mariadb, Engine::Mysql, Engine::Postgres];
+    let reached: Vec<(Engine, u16)> =
+        engines.into_iter().filter_map(|engine| Some((engine, reached(engine, true).ok()?))).collect();
     let told = reached
         .iter()
-        .find(|engine| login::server_variables(**engine).iter().any(|name| variables.declares(name)));
-    match told {
-        // MariaDB's image reads MySQL's variables as well.
-        Some(Engine::Mysql) if workload.image(container).contains("mariadb") => {
-            Ok((Engine::Mariadb, login::vendor(Engine::Mariadb, vendor, variables)))
+        .find(|(engine, _)| login::server_variables(*engine).iter().any(|name| variables.declares(name)));
+    let selecting = services.iter().filter(|service| service::selects(service, &workload.labels));
+    let own: Vec<&str> = selecting.filter_map(|service| service.metadata.name.as_deref()).collect();
+    let client = login::other_server(variables, &own);
+    match (told, client) {
+        (Some(_), Some(variable)) => Err(Not::Client(variable)),
+        (None, Some(_)) => Err(Not::Known),
+        (Some((engine, port)), None) => {
+            if let Some(other) = beside(*port, true) {
+                return Err(Not::Beside(*port, other));
+            }
+            // MariaDB's image reads MySQL's variables as well.
+            let is_mariadb = *engine == Engine::Mysql && workload.image(container).contains("mariadb");
+            let engine = if is_mariadb { Engine::Mariadb } else { *engine };
+            Ok((engine, login::vendor(engine, vendor, variables)))
         }
-        Some(engine) => Ok((*engine, login::vendor(*engine, vendor, variables))),
-        None if !reached.is_empty() && !variables.untold().is_empty() => Err(Not::Told(variables.untold())),
-        None => Err(Not::Known),
+        (None, None) => {
+            let is_free = reached.iter().any(|(_, port)| beside(*port, true).is_none());
+            let untold = variables.untold();
+            Err(if is_free && !untold.is_empty() { Not::Told(untold) } else { Not::Known })
+        }
     }
+}
+
+/// The other container of the pod that has the port, as all of them share one network: a server by its image,
+/// or the only one to declare it.
+fn beside(
+    workload: &Workload,
+    container: &Container,
+    annotated: &BTreeMap<String, Option<Engine>>,
+    port: u16,
+    is_guess: bool,
+    data: &Data,
+) -> Option<String> {
+    let serves = |other: &Container| {
+        let mut variables = Variables::new(&workload.spec, other, data);
+        let engine = match (annotated.get(&other.name), program::of(&variables)) {
+            (Some(engine), _) => *engine,
+            (None, Runs::Server(_)) => engine::identify(workload.image(other)).0,
+            (None, Runs::Unknown(_)) if is_guess => engine::identify(workload.image(other)).0,
+            _ => None,
+        };
+        engine.is_some_and(|engine| {
+            server_port(workload, other, engine, &mut variables).is_ok_and(|own| own == port)
+        })
+    };
+    let is_declared = service::declares(container, port);
+    let mut others = workload.containers().filter(|other| other.name != container.name);
+    let found = others.find(|other| serves(other) || (!is_declared && service::declares(other, port)));
+    found.map(|other| other.name.clone())
 }
 
 /// Whether a server without a Service is a mistake: not in a pod that is meant to end, nor beside others for
@@ -290,11 +396,14 @@ fn database(
     run_id: &RunId,
 ) -> anyhow::Result<Database> {
     let server_port = server_port(workload, container, engine, variables)?;
-    let address = service::address(services, workload, container, server_port);
+    let address = service::address(services, workload, container, server_port, false);
     let (host, port) = address.hint(
         "a server that the tests do not use is left to Kubernetes with the annotation testbed/engine: none",
     )?;
-    let logins = login::read(engine, vendor, variables)?;
+    let logins = login::read(engine, vendor, variables).hint(format!(
+        "where it is no database, an annotation of the pod says so: {ENGINE_ANNOTATION}: none, or of several containers {ENGINE_ANNOTATION}: {}=none",
+        container.name
+    ))?;
     let annotation = |key: &str| workload.annotations.get(key);
     let settle = annotation(SETTLE_ANNOTATION)
         .map(|text| {
@@ -388,18 +497,24 @@ fn server_port(
         return parse(PORT_ANNOTATION, text);
     }
     let words = container.command.iter().flatten().chain(container.args.iter().flatten());
-    let words = words.map(|word| variables.filled(word)).collect::<anyhow::Result<Vec<_>>>()?;
+    // Of what the container alone knows, only the port matters.
+    let words: Vec<(&String, anyhow::Result<String>)> =
+        words.map(|word| (word, variables.filled(word))).collect();
+    let text = |(raw, filled): &(&String, anyhow::Result<String>)| match filled {
+        Ok(text) => text.clone(),
+        Err(_) => (*raw).clone(),
+    };
     let (short, variable) =
         if engine == Engine::Postgres { ("-p", "PGPORT") } else { ("-P", "MYSQL_TCP_PORT") };
-    for (index, word) in words.iter().enumerate() {
-        let attached = word.strip_prefix("--port=").or_else(|| word.strip_prefix("port="));
-        let next = ["--port", short]
-            .contains(&word.as_str())
-            .then(|| words.get(index + 1).map(|next| next.as_str()))
-            .flatten();
-        if let Some(text) = attached.or(next) {
-            return parse("the server's argument for the port", text);
-        }
+    let is_port = |word: &str| word.starts_with("--port=") || word.starts_with("port=");
+    let named = words.iter().position(|word| is_port(&text(word)));
+    let next = || words.iter().position(|word| ["--port", short].contains(&text(word).as_str()));
+    if let Some(at) = named.or_else(|| next().map(|at| at + 1)).filter(|at| *at < words.len()) {
+        let (_, filled) = words.into_iter().nth(at).unwrap_or_else(|| unreachable!("it was found"));
+        let filled = filled.context("the server's argument for the port")?;
+        let text =
+            if is_port(&filled) { filled.split_once('=').map_or("", |(_, port)| port) } else { &filled };
+        return parse("the server's argument for the port", text);
     }
     // Bitnami's images have variables of their own.
     let own = match engine {

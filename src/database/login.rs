@@ -4,11 +4,13 @@
 //! Sources: the entrypoint scripts and reference pages of the official mysql, mariadb and postgres images,
 //! of Bitnami's, and of Red Hat's (sclorg).
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec};
 
 use crate::engine::{self, Vendor};
+use crate::failure::Advise;
 
+use super::program;
 use super::variables::{Data, Variables};
 use super::{Engine, Login, Password};
 
@@ -88,7 +90,7 @@ pub(super) fn server_variables(engine: Engine) -> &'static [&'static str] {
 }
 
 /// Variables that lead to another server: what has one is a client, a pool or a proxy.
-pub(super) const CLIENT_VARIABLES: [&str; 9] = [
+const CLIENT_VARIABLES: [&str; 9] = [
     "POSTGRES_HOST",
     "POSTGRESQL_HOST",
     "PGHOST",
@@ -99,6 +101,36 @@ pub(super) const CLIENT_VARIABLES: [&str; 9] = [
     "DATABASE_URL",
     "PGPOOL_BACKEND_NODES",
 ];
+
+/// The variable that leads to another server than the container itself, whose Services are these.
+pub(super) fn other_server(variables: &mut Variables, own: &[&str]) -> Option<&'static str> {
+    CLIENT_VARIABLES.into_iter().find(|name| {
+        let is_itself =
+            |value: anyhow::Result<Option<String>>| matches!(value, Ok(Some(value)) if is_local(&value, own));
+        variables.declares(name) && !is_itself(variables.get(name))
+    })
+}
+
+/// Whether a host or a URL is the machine's own, the path of a socket, or one of these Services.
+fn is_local(address: &str, own: &[&str]) -> bool {
+    let address = address.split_once("://").map_or(address, |(_, address)| address);
+    let host = address.split(['/', '?']).next().unwrap_or_default().rsplit('@').next().unwrap_or_default();
+    let host = match host.strip_prefix('[') {
+        Some(host) => host.split(']').next().unwrap_or_default(),
+        None if host == "::1" => host,
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let is_own =
+        |name: &&str| host.strip_prefix(*name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    ["", "localhost", "127.0.0.1", "::1"].contains(&host) || own.iter().any(is_own)
+}
+
+/// Whether the container is a server that copies another one, as Bitnami's and Red Hat's images do.
+pub(super) fn is_replica(variables: &mut Variables) -> bool {
+    let modes = ["MYSQL", "MARIADB", "POSTGRESQL", "POSTGRES"].map(|of| format!("{of}_REPLICATION_MODE"));
+    let is_mode = |name: &String| matches!(variables.get(name), Ok(Some(mode)) if ["slave", "replica"].contains(&mode.as_str()));
+    modes.iter().any(is_mode) || program::is_replica(variables.container())
+}
 
 /// Whose variables these are, where the image's name does not tell it for sure.
 pub(super) fn vendor(engine: Engine, by_image: Vendor, variables: &mut Variables) -> Vendor {
@@ -125,6 +157,7 @@ pub(super) fn vendor(engine: Engine, by_image: Vendor, variables: &mut Variables
 /// Reads the logins of one server.
 pub(super) fn read(engine: Engine, vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins> {
     let logins = match engine {
+        Engine::Postgres if own_names(variables).is_some() => own_postgres(variables),
         Engine::Postgres if vendor == Vendor::RedHat => red_hats_postgres(variables),
         Engine::Postgres => postgres(vendor, variables),
         Engine::Mariadb => mysql(&["MARIADB", "MYSQL"], vendor, variables),
@@ -178,6 +211,19 @@ fn first(variables: &mut Variables, names: &[String]) -> anyhow::Result<Option<S
     Ok(None)
 }
 
+/// The same for a name, which no server takes with the line end that `echo` puts behind a Secret's value.
+fn first_name(variables: &mut Variables, names: &[String]) -> anyhow::Result<Option<String>> {
+    for name in names {
+        let Some(value) = variables.get(name)? else { continue };
+        if value.ends_with(['\n', '\r']) {
+            return Err(anyhow!("{name} ends with a line end"))
+                .hint("echo -n writes a Secret's value without one: echo -n NAME | base64");
+        }
+        return Ok(Some(value));
+    }
+    Ok(None)
+}
+
 fn any_declared(variables: &mut Variables, names: &[String]) -> bool {
     names.iter().any(|name| variables.may_declare(name))
 }
@@ -188,7 +234,7 @@ fn mysql(prefixes: &[&str], vendor: Vendor, variables: &mut Variables) -> anyhow
     let names = |suffix: &str| -> Vec<String> {
         prefixes.iter().map(|prefix| format!("{prefix}_{suffix}")).collect()
     };
-    let database = first(variables, &names("DATABASE"))?;
+    let database = first_name(variables, &names("DATABASE"))?;
     let login = |user: String, password: String| Login {
         user,
         password: Password::new(password),
@@ -198,11 +244,15 @@ fn mysql(prefixes: &[&str], vendor: Vendor, variables: &mut Variables) -> anyhow
     let empty_allowed = first(variables, &names("ALLOW_EMPTY_PASSWORD"))?.is_some()
         || first(variables, &names("ALLOW_EMPTY_ROOT_PASSWORD"))?.is_some()
         || (vendor == Vendor::Bitnami && first(variables, &["ALLOW_EMPTY_PASSWORD".into()])?.is_some());
-    // A random root password is printed to the log only; it wins over one that is given.
-    let random = first(variables, &names("RANDOM_ROOT_PASSWORD"))?.is_some();
-    let root_password = first(variables, &names("ROOT_PASSWORD"))?;
+    // A random root password is printed to the log only; it wins over one that is given, and so does a hash.
+    let random = first(variables, &names("RANDOM_ROOT_PASSWORD"))?.is_some()
+        || (prefixes[0] == "MARIADB" && variables.declares("MARIADB_ROOT_PASSWORD_HASH"));
+    // A replica has the logins of its master.
+    let masters = if is_replica(variables) { names("MASTER_ROOT_PASSWORD") } else { Vec::new() };
+    let of_root = [names("ROOT_PASSWORD"), masters].concat();
+    let root_password = first(variables, &of_root)?;
     // Declared with a value that is not known here yet (a Secret of the cluster): not a mistake.
-    let root_declared = any_declared(variables, &names("ROOT_PASSWORD"));
+    let root_declared = any_declared(variables, &of_root);
     // Red Hat's images make a root that is reached from outside only where there is a password for it, and want
     // nothing of it where there is another user. So do images of one's own whose variables are such.
     let needs_none =
@@ -226,25 +276,27 @@ fn mysql(prefixes: &[&str], vendor: Vendor, variables: &mut Variables) -> anyhow
     let is_reachable = !random && root_host != "localhost" && !(needs_none && root_password.is_none());
     let root = is_reachable.then(|| login(root_name, root_password.unwrap_or_default()));
 
-    let Some(user) = first(variables, &names("USER"))? else {
-        let Some(root) = root else {
-            bail!(
-                "nobody can log in: root's password is random or root is local, and no {} is set",
-                names("USER")[0]
-            );
-        };
-        return Ok(Logins { tests: root.clone(), admin: Some(root) });
-    };
-    if user == "root" {
+    let user = first_name(variables, &names("USER"))?;
+    if user.as_deref() == Some("root") {
         bail!("{} may not be root, which exists anyway", names("USER")[0]);
     }
     let password = first(variables, &names("PASSWORD"))?;
-    if password.is_none()
-        && !any_declared(variables, &names("PASSWORD"))
-        && !(vendor == Vendor::Bitnami && empty_allowed)
-    {
-        bail!("{} is set without {}", names("USER")[0], names("PASSWORD")[0]);
-    }
+    let has_password = password.is_some()
+        || any_declared(variables, &names("PASSWORD"))
+        || (vendor == Vendor::Bitnami && empty_allowed);
+    let (user, root) = match (user, root) {
+        // The official images make no user without a password.
+        (Some(user), root) if has_password => (user, root),
+        (None, Some(root)) => return Ok(Logins { tests: root.clone(), admin: Some(root) }),
+        (Some(_), Some(root)) if vendor == Vendor::Official => {
+            return Ok(Logins { tests: root.clone(), admin: Some(root) });
+        }
+        (Some(_), _) => bail!("{} is set without {}", names("USER")[0], names("PASSWORD")[0]),
+        (None, None) => bail!(
+            "nobody can log in: root's password is random or a hash, or root is local, and no {} is set",
+            names("USER")[0]
+        ),
+    };
     Ok(Logins { tests: login(user, password.unwrap_or_default()), admin: root })
 }
 
@@ -262,12 +314,15 @@ fn postgres(vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins>
         database_names.insert(1, "POSTGRESQL_DATABASE".into());
         database_names.push("POSTGRES_DATABASE".into());
     }
-    let user = first(variables, &user_names)?.unwrap_or_else(|| "postgres".into());
-    let database = first(variables, &database_names)?.unwrap_or_else(|| match vendor {
+    let user = first_name(variables, &user_names)?.unwrap_or_else(|| "postgres".into());
+    let database = first_name(variables, &database_names)?.unwrap_or_else(|| match vendor {
         Vendor::Official | Vendor::RedHat => user.clone(),
         Vendor::Bitnami => "postgres".into(),
     });
+    // initdb takes the first line of the password that the official image gives it.
+    let first_line = |text: String| text.lines().next().unwrap_or_default().trim_end_matches('\r').to_owned();
     let password = first(variables, &names("PASSWORD"))?;
+    let password = if vendor == Vendor::Bitnami { password } else { password.map(first_line) };
     let trusted = variables.get("POSTGRES_HOST_AUTH_METHOD")?.as_deref() == Some("trust")
         || (vendor == Vendor::Bitnami && variables.get("ALLOW_EMPTY_PASSWORD")?.is_some());
     if password.is_none() && !trusted && !any_declared(variables, &names("PASSWORD")) {
@@ -289,6 +344,51 @@ fn postgres(vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins>
     Ok(Logins { tests, admin })
 }
 
+/// Images with variables of their own for user, password and databases, and what those are without them.
+const OWN_NAMES: [(&str, Three, Option<Three>); 2] = [
+    (
+        "kartoza/postgis",
+        ["POSTGRES_USER", "POSTGRES_PASS", "POSTGRES_DBNAME"],
+        Some(["docker", "docker", "gis"]),
+    ),
+    ("sameersbn/postgresql", ["DB_USER", "DB_PASS", "DB_NAME"], None),
+];
+
+type Three = [&'static str; 3];
+
+fn own_names(variables: &Variables) -> Option<(Three, Option<Three>)> {
+    let image = variables.container().image.as_deref().unwrap_or_default();
+    let is_it = |path: &str| {
+        let before = image.find(path).map(|at| &image[..at]);
+        before.is_some_and(|before| before.is_empty() || before.ends_with('/'))
+    };
+    OWN_NAMES.iter().find(|(path, ..)| is_it(path)).map(|(_, names, defaults)| (*names, *defaults))
+}
+
+fn own_postgres(variables: &mut Variables) -> anyhow::Result<Logins> {
+    let Some((names, defaults)) = own_names(variables) else { bail!("its image has no such variables") };
+    let mut value = |at: usize| -> anyhow::Result<Option<String>> {
+        let of = [names[at].to_owned()];
+        let value = if at == 1 { first(variables, &of) } else { first_name(variables, &of) };
+        Ok(value?.or_else(|| defaults.map(|defaults| defaults[at].to_owned())))
+    };
+    let (user, password, databases) = (value(0)?, value(1)?, value(2)?);
+    // Databases have commas between them.
+    let database = databases.as_deref().and_then(|names| names.split(',').next()).unwrap_or("postgres");
+    let is_known = |value: &Option<String>, name: &str, variables: &mut Variables| {
+        value.is_some() || variables.may_declare(name)
+    };
+    if !is_known(&user, names[0], variables) || !is_known(&password, names[1], variables) {
+        bail!("no password is set; set {}, {} and {}", names[0], names[1], names[2]);
+    }
+    let tests = Login {
+        user: user.unwrap_or_default(),
+        password: Password::new(password.unwrap_or_default()),
+        database: Some(database.trim().to_owned()),
+    };
+    Ok(Logins { admin: defaults.is_some().then(|| tests.clone()), tests })
+}
+
 /// Red Hat's image makes a user that is no superuser, with a database of its own; `postgres` has a password
 /// where one is given.
 fn red_hats_postgres(variables: &mut Variables) -> anyhow::Result<Logins> {
@@ -298,11 +398,11 @@ fn red_hats_postgres(variables: &mut Variables) -> anyhow::Result<Logins> {
         database,
     };
     let admin = variables.get("POSTGRESQL_ADMIN_PASSWORD")?;
-    let database = variables.get("POSTGRESQL_DATABASE")?;
+    let database = first_name(variables, &["POSTGRESQL_DATABASE".into()])?;
     let superuser =
         || login("postgres".into(), admin.clone(), Some(database.clone().unwrap_or("postgres".into())));
     let has_admin = admin.is_some() || variables.may_declare("POSTGRESQL_ADMIN_PASSWORD");
-    match (variables.get("POSTGRESQL_USER")?, variables.get("POSTGRESQL_PASSWORD")?) {
+    match (first_name(variables, &["POSTGRESQL_USER".into()])?, variables.get("POSTGRESQL_PASSWORD")?) {
         (Some(user), password) if password.is_some() || variables.may_declare("POSTGRESQL_PASSWORD") => {
             let database = Some(database.clone().unwrap_or_else(|| user.clone()));
             let admin = admin.is_some().then(superuser);

@@ -17,7 +17,7 @@ pub enum Runs {
     Unknown(String),
 }
 
-const SERVERS: [&str; 14] = [
+const SERVERS: [&str; 16] = [
     "postgres",
     "postmaster",
     "pg_ctl",
@@ -32,7 +32,11 @@ const SERVERS: [&str; 14] = [
     "run-mysqld",
     "run-mysqld-master",
     "run-postgresql-master",
+    REPLICAS[0],
+    REPLICAS[1],
 ];
+/// Red Hat's servers that copy another one.
+const REPLICAS: [&str; 2] = ["run-mysqld-slave", "run-postgresql-slave"];
 /// Scripts that run what follows, a server unless that is the name of another program.
 const ENTRYPOINTS: [&str; 5] = [
     "docker-entrypoint.sh",
@@ -129,6 +133,25 @@ pub(super) fn of(variables: &Variables) -> Runs {
     runs(&words(command), &words(args), &|path| variables.file(path))
 }
 
+/// Whether the container runs a server that copies another one.
+pub(super) fn is_replica(container: &Container) -> bool {
+    let mut words = container.command.iter().flatten().chain(container.args.iter().flatten());
+    words.any(|word| REPLICAS.contains(&word.rsplit('/').next().unwrap_or(word)))
+}
+
+/// The arguments that a script of the container gives to its server, as far as a look at its words tells them.
+pub fn of_script(entrypoint: &[String], command: &[String], files: Files<'_>) -> Vec<String> {
+    let words = entrypoint.iter().chain(command);
+    let texts = words.map(|word| files(word).unwrap_or_else(|| word.clone()));
+    let texts: Vec<String> = texts.filter(|text| text.contains(char::is_whitespace)).collect();
+    let found =
+        texts.iter().flat_map(|text| commands(text)).find_map(|words| match by_words(&words, files, 0) {
+            Runs::Server(arguments) => arguments,
+            _ => None,
+        });
+    found.unwrap_or_default()
+}
+
 /// What an entrypoint and a command run; without an entrypoint it is the image's.
 pub fn runs(entrypoint: &[String], command: &[String], files: Files<'_>) -> Runs {
     let words: Vec<&str> = entrypoint.iter().chain(command).map(String::as_str).collect();
@@ -175,7 +198,11 @@ fn by_words(words: &[&str], files: Files<'_>, depth: usize) -> Runs {
         let is_command = |word: &&str| word.starts_with('-') && !word.starts_with("--") && word.contains('c');
         let script = rest.iter().find(|word| !word.starts_with('-'));
         return match (rest.iter().position(is_command), script) {
-            (Some(at), _) => by_script(rest.get(at + 1).unwrap_or(&""), files, depth + 1),
+            // More switches may follow, and `--`.
+            (Some(at), _) => {
+                let script = rest[at + 1..].iter().find(|word| !word.starts_with('-'));
+                by_script(script.unwrap_or(&""), files, depth + 1)
+            }
             (None, Some(file)) => by_file(file, files, depth),
             (None, None) => Runs::Another(name.to_owned()),
         };
@@ -269,6 +296,9 @@ mod tests {
             (&["tini", "--", "mariadbd"], &[]),
             (&["run-postgresql"], &[]),
             (&["env", "LC_ALL=C", "postgres"], &[]),
+            (&["bash", "-c", "--", "exec docker-entrypoint.sh postgres"], &[]),
+            (&["bash", "-c", "-e", "exec docker-entrypoint.sh postgres"], &[]),
+            (&[], &["run-mysqld-slave"]),
         ] {
             assert!(matches!(seen(command, args), Runs::Server(_)), "{command:?} {args:?}");
         }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use k8s_openapi::api::core::v1::{Container, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::Workload;
+use crate::failure::Advise;
 
 /// Whether a Service selects pods with these labels. A Service without selector selects none.
 pub fn selects(service: &Service, labels: &BTreeMap<String, String>) -> bool {
@@ -16,7 +17,9 @@ pub fn selects(service: &Service, labels: &BTreeMap<String, String>) -> bool {
     })
 }
 
-/// Host name and port under which clients in the cluster reach `port` of the workload's container.
+/// Host name and port under which clients in the cluster reach `port` of the workload's container. A headless
+/// Service without ports leads to any; where the container is only guessed to be a server, to those that it
+/// declares.
 ///
 /// # Errors
 /// A message that tells whether a Service is missing or selects the pod on other ports only.
@@ -25,6 +28,7 @@ pub fn address(
     workload: &Workload,
     container: &Container,
     port: u16,
+    is_guess: bool,
 ) -> anyhow::Result<(String, u16)> {
     let mut fitting: Vec<&Service> =
         services.iter().filter(|service| selects(service, &workload.labels)).collect();
@@ -40,7 +44,7 @@ pub fn address(
             let outside = if headless { port } else { u16::try_from(found.port).unwrap_or(port) };
             return Ok((service.metadata.name.clone().unwrap_or_default(), outside));
         }
-        if headless && ports.count() == 0 {
+        if headless && ports.count() == 0 && (!is_guess || declares(container, port)) {
             return Ok((service.metadata.name.clone().unwrap_or_default(), port));
         }
     }
@@ -48,12 +52,18 @@ pub fn address(
         None => bail!(
             "no Service selects it; add one whose selector matches the pod's labels and whose targetPort is {port}"
         ),
-        Some(service) => bail!(
+        Some(service) => Err(anyhow!(
             "Service {} selects it, but none of its ports leads to port {port} of the container {}",
             service.metadata.name.as_deref().unwrap_or_default(),
             container.name
-        ),
+        ))
+        .hint("where a file or a script says another port to the server, the pod's annotation testbed/port says it too"),
     }
+}
+
+/// Whether the container says that it listens on the port.
+pub(super) fn declares(container: &Container, port: u16) -> bool {
+    container.ports.iter().flatten().any(|own| own.container_port == i32::from(port))
 }
 
 /// The container port that a Service's port leads to.

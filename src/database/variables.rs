@@ -61,12 +61,21 @@ pub struct Data {
     texts: HashMap<Reference, Option<BTreeMap<String, String>>>,
     /// What is no text: nothing but files.
     binary: HashMap<Reference, BTreeMap<String, Vec<u8>>>,
+    /// Whether there is nowhere else to look.
+    is_whole: bool,
 }
 
 impl Data {
     /// Takes the manifest's Secrets and ConfigMaps in.
     pub fn add_objects(&mut self, objects: &[Object]) -> anyhow::Result<()> {
-        for object in objects {
+        // Pods read those of their own namespace: of two with one name, these come last and win.
+        let makes_pods = |object: &&Object| object.kind == "Pod" || object.pod_template().is_some();
+        let mut own: BTreeSet<Option<&str>> =
+            objects.iter().filter(makes_pods).map(Object::namespace).collect();
+        own.insert(None);
+        let (own, others): (Vec<_>, Vec<_>) =
+            objects.iter().partition(|object| own.contains(&object.namespace()));
+        for object in others.into_iter().chain(own) {
             let value = Value::Object(object.body.clone());
             let context = || format!("{}: {} is not shaped like one", object.origin, object.label());
             match (object.api_version.as_str(), object.kind.as_str()) {
@@ -108,6 +117,11 @@ impl Data {
             self.binary.insert(Reference::new(DataKind::ConfigMap, &name), bytes);
         }
         self.set(DataKind::ConfigMap, name, Some(map.data.unwrap_or_default()));
+    }
+
+    /// Notes that there is no cluster to ask for more.
+    pub fn close(&mut self) {
+        self.is_whole = true;
     }
 
     /// Notes that the cluster does not have it.
@@ -195,8 +209,18 @@ impl<'a> Variables<'a> {
     /// Whether the variable is set at all, by its own name or as `NAME_FILE`, wherever its value comes from.
     pub fn declares(&mut self, name: &str) -> bool {
         let file = format!("{name}_FILE");
-        self.container.env.iter().flatten().any(|variable| variable.name == name || variable.name == file)
+        let mut own = self.container.env.iter().flatten();
+        own.any(|variable| (variable.name == name || variable.name == file) && !self.is_left_unset(variable))
             || matches!(self.bulk_value(name), Ok(Some(_)))
+    }
+
+    /// Whether the variable's source is optional, and not there.
+    fn is_left_unset(&self, variable: &EnvVar) -> bool {
+        let Some((reference, key, true)) = source_of_value(variable) else { return false };
+        match self.data.texts.get(&reference) {
+            None => self.data.is_whole,
+            Some(map) => map.as_ref().is_none_or(|map| !map.contains_key(key)),
+        }
     }
 
     /// The value of a variable, `NAME_FILE` followed. `None` where it is unset or empty, or its source is not
@@ -363,23 +387,19 @@ impl<'a> Variables<'a> {
         if let Some(value) = &variable.value {
             return self.fill(value, at, known).map(Some);
         }
-        let Some(source) = &variable.value_from else { return Ok(None) };
-        let secret = source
-            .secret_key_ref
-            .as_ref()
-            .map(|key| (Reference::new(DataKind::Secret, &key.name), &key.key, key.optional));
-        let map = || {
-            source
-                .config_map_key_ref
-                .as_ref()
-                .map(|key| (Reference::new(DataKind::ConfigMap, &key.name), &key.key, key.optional))
-        };
-        let Some((reference, key, optional)) = secret.or_else(map) else {
+        if variable.value_from.is_none() {
+            return Ok(None);
+        }
+        let Some((reference, key, is_optional)) = source_of_value(variable) else {
             bail!(
                 "it comes from a field of the pod, which is known to the container only; use a value or a Secret"
             );
         };
-        self.look_up(&reference, key, optional.unwrap_or(false))
+        if is_optional && !self.data.texts.contains_key(&reference) {
+            self.optional.insert(reference);
+            return Ok(None);
+        }
+        self.look_up(&reference, key, is_optional)
     }
 
     fn bulk_value(&mut self, name: &str) -> anyhow::Result<Option<String>> {
@@ -446,6 +466,16 @@ impl<'a> Variables<'a> {
         let volume = self.spec.volumes.iter().flatten().find(|volume| volume.name == mount.name)?;
         source_of(volume, &file)
     }
+}
+
+/// Where a variable's value comes from: a key, and whether the container does without.
+fn source_of_value(variable: &EnvVar) -> Option<(Reference, &str, bool)> {
+    let source = variable.value_from.as_ref()?;
+    if let Some(of) = &source.secret_key_ref {
+        return Some((Reference::new(DataKind::Secret, &of.name), &of.key, of.optional == Some(true)));
+    }
+    let of = source.config_map_key_ref.as_ref()?;
+    Some((Reference::new(DataKind::ConfigMap, &of.name), &of.key, of.optional == Some(true)))
 }
 
 fn is_optional(source: &EnvFromSource) -> bool {

@@ -76,7 +76,8 @@ impl Workload {
 
     /// A container's image as the manifest names it: what is in it, wherever it comes from.
     pub fn image<'a>(&'a self, container: &'a Container) -> &'a str {
-        let image = container.image.as_deref().unwrap_or_default();
+        // A template of OpenShift's has a space for one that its server fills in.
+        let image = container.image.as_deref().unwrap_or_default().trim();
         let noted = self.annotations.get(images::ORIGINALS_ANNOTATION);
         noted.and_then(|noted| images::original(noted, &container.name, image)).unwrap_or(image)
     }

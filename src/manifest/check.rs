@@ -10,8 +10,11 @@ use crate::manifest::policy::Allowance;
 use crate::run_id::RunId;
 use crate::words::count;
 
-/// The longest name that every kind takes: a Service's, which is also a DNS label.
-const MAX_NAME: usize = 63;
+/// The longest name of those kinds whose names are DNS labels, or values of their pods' labels.
+const LABEL: usize = 63;
+const LABELS: [&str; 4] = ["Service", "Namespace", "Job", "StatefulSet"];
+/// The longest name of any other.
+const MAX_NAME: usize = 253;
 
 /// Refuses objects that could not be created, or that belong elsewhere; returns a warning about what would
 /// only go wrong later, in a cluster.
@@ -19,19 +22,10 @@ const MAX_NAME: usize = 63;
 /// # Errors
 /// A usage error with the object's place in its file.
 pub fn check(objects: &[Object], run_id: &RunId) -> anyhow::Result<Option<String>> {
-    let mut seen: HashMap<(&str, &str, &str), &Object> = HashMap::new();
     let mut colliding = Vec::new();
+    check_once(objects, None)?;
     for object in objects {
         check_object(object).exit(Exit::Usage)?;
-        let group = object.api_version.split_once('/').map_or("", |(group, _)| group);
-        if let Some(first) = seen.insert((group, &object.kind, &object.name), object) {
-            return Err(usage(format!(
-                "{}: {} stands in {} already",
-                object.origin,
-                object.label(),
-                first.origin
-            )));
-        }
         if !object.name.contains(run_id.as_str()) {
             colliding.push(object);
         }
@@ -51,20 +45,40 @@ pub fn check(objects: &[Object], run_id: &RunId) -> anyhow::Result<Option<String
     }))
 }
 
+/// Refuses two objects of one kind and name. Those that name no namespace are in the run's, once that is known.
+fn check_once(objects: &[Object], namespace: Option<&str>) -> anyhow::Result<()> {
+    let mut seen: HashMap<(&str, &str, Option<&str>, &str), &Object> = HashMap::new();
+    for object in objects {
+        let key =
+            (group(object), object.kind.as_str(), object.namespace().or(namespace), object.name.as_str());
+        if let Some(first) = seen.insert(key, object) {
+            let (origin, label) = (&object.origin, object.label());
+            return Err(usage(format!("{origin}: {label} stands in {} already", first.origin)));
+        }
+    }
+    Ok(())
+}
+
+fn group(object: &Object) -> &str {
+    object.api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
 fn check_object(object: &Object) -> anyhow::Result<()> {
-    let (origin, label) = (&object.origin, object.label());
-    if object.name.len() > MAX_NAME {
-        bail!(
-            "{origin}: the name of {label} has {} characters; Kubernetes takes {MAX_NAME}",
-            object.name.len()
-        );
+    let (origin, label, name) = (&object.origin, object.label(), object.name.as_str());
+    let most = if LABELS.contains(&object.kind.as_str()) { LABEL } else { MAX_NAME };
+    if name.len() > most {
+        bail!("{origin}: the name of {label} has {} characters; Kubernetes takes {most}", name.len());
+    }
+    // Roles and their bindings have any name that can be a part of a path, such as system:pg:leader.
+    if group(object) == "rbac.authorization.k8s.io" {
+        if [".", ".."].contains(&name) || name.contains(['/', '%']) {
+            bail!("{origin}: the name of {label} may be neither '.' nor '..', and hold no '/' and no '%'");
+        }
+        return Ok(());
     }
     let fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
-    if object.name.chars().any(|c| !fit(c)) {
+    if name.chars().any(|c| !fit(c)) {
         bail!("{origin}: the name of {label} may hold lower-case letters, digits, '-' and '.' only");
-    }
-    if object.kind == "Service" && object.name.starts_with(|c: char| !c.is_ascii_lowercase()) {
-        bail!("{origin}: the name of {label} has to start with a letter, as every Service's does");
     }
     Ok(())
 }
@@ -75,6 +89,7 @@ fn check_object(object: &Object) -> anyhow::Result<()> {
 /// # Errors
 /// A usage error with the object's place in its file.
 pub fn check_namespace(objects: &[Object], namespace: &str, allowed: &[Allowance]) -> anyhow::Result<()> {
+    check_once(objects, Some(namespace))?;
     for object in objects {
         let Some(own) = object.namespace().filter(|own| *own != namespace) else { continue };
         let is_followed =
@@ -119,13 +134,29 @@ mod tests {
 
     #[test]
     fn names_are_checked_with_their_place() {
+        let named = |version: &str, kind: &str, name: &str| {
+            format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: '{name}'}}\n")
+        };
+        let long = "x".repeat(64);
         assert!(
-            error(&pod(&"x".repeat(64), "")).starts_with("m.yaml: document 1 (line 1): the name of Pod xxx")
+            error(&named("v1", "Service", &long))
+                .starts_with("m.yaml: document 1 (line 1): the name of Service xxx")
+        );
+        assert!(
+            error(&named("v1", "Secret", &"x".repeat(254)))
+                .contains("has 254 characters; Kubernetes takes 253")
         );
         assert!(error(&pod("A", "")).contains("lower-case"));
-        assert!(
-            error("apiVersion: v1\nkind: Service\nmetadata: {name: 1-run-1}").contains("start with a letter")
-        );
+        let role = |name: &str| named("rbac.authorization.k8s.io/v1", "Role", name);
+        assert!(error(&role("a%b")).contains("'%'"));
+        for taken in [
+            named("v1", "ConfigMap", &"x".repeat(253)),
+            named("v1", "Secret", &long),
+            named("v1", "Service", "3d-db"),
+            role("system:pg:Leader"),
+        ] {
+            assert!(checked(&taken).is_ok(), "{taken}");
+        }
     }
 
     #[test]
@@ -135,6 +166,12 @@ mod tests {
         let differ =
             format!("{}---\napiVersion: v1\nkind: Service\nmetadata: {{name: a-run-1}}", pod("a-run-1", ""));
         assert_eq!(checked(&differ).unwrap(), None);
+        let secret = |namespace: &str| {
+            format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s-run-1, namespace: {namespace}}}\n")
+        };
+        let check = |text: &str| check(&parse("m.yaml", text).unwrap(), &RunId::parse("run-1").unwrap());
+        assert!(check(&format!("{}---\n{}", secret("a"), secret("b"))).is_ok());
+        assert!(check(&format!("{}---\n{}", secret("a"), secret("a"))).is_err());
     }
 
     #[test]

@@ -10,8 +10,8 @@ const VARIABLES: [&str; 3] = ["context", "params", "generated_password"];
 /// Those of other templates of testbed's, which somebody may take for a manifest's.
 const ELSEWHERE: [&str; 1] = ["run_id"];
 const FUNCTIONS: [&str; 2] = ["range", "throw"];
-/// Tags that are for whoever reads a manifest, whatever names are in them.
-const SELF_EVIDENT: [&str; 4] = ["raw", "macro", "component", "filter"];
+/// Tags of which the names in them tell nothing.
+const NAMELESS: [&str; 4] = ["raw", "macro", "component", "filter"];
 /// How like one of our names another has to be for a slip, by the measure of `strsim`.
 const SLIP: f64 = 0.93;
 const OPENINGS: [&str; 3] = ["{{", "{%", "{#"];
@@ -24,8 +24,8 @@ pub fn template(text: &str, is_ours: impl Fn(&str) -> bool) -> Option<String> {
     let mut is_template = false;
     for (_, document) in parse::pieces(text) {
         // A block may hold several documents.
-        let is_inside = known.open > 0;
-        if !(known.read(document) || is_inside || is_ours(document)) {
+        let is_ours = !known.open.is_empty() || is_ours(document);
+        if !known.read(document, is_ours) {
             escape(document, &mut out);
             continue;
         }
@@ -47,32 +47,40 @@ pub fn template(text: &str, is_ours: impl Fn(&str) -> bool) -> Option<String> {
 #[derive(Default)]
 struct Known<'a> {
     names: BTreeSet<&'a str>,
-    /// How many blocks of ours have not ended.
-    open: usize,
+    /// The blocks that have not ended: whether each is ours.
+    open: Vec<bool>,
+    /// Names that blocks over nobody's names define, which are known if the document is a template.
+    doubtful: Vec<&'a str>,
 }
 
 impl<'a> Known<'a> {
-    /// Whether a text uses something of ours. What its blocks define is known from there on.
-    fn read(&mut self, text: &'a str) -> bool {
-        let mut found = self.have_in(text);
-        for tag in between(text, "{%", "%}") {
-            found |= self.tag(tag);
+    /// Whether a text is a template, because it uses something of ours or `is_ours` anyway. What its blocks define
+    /// is known from there on.
+    fn read(&mut self, text: &'a str, is_ours: bool) -> bool {
+        let mut found = is_ours || self.have_in(text) || lines_begin_with_a_comment(text);
+        self.doubtful.clear();
+        for (before, tag) in between(text, "{%", "%}") {
+            found |= self.tag(tag, begins_a_line(text, before));
         }
+        // Only a template's block goes on in the next document.
+        found |= !self.open.is_empty();
         // Once the names of all blocks are known.
-        found || self.have_in(text)
+        found = found || self.have_in(text);
+        if found {
+            self.open.fill(true);
+            self.names.extend(self.doubtful.drain(..));
+        }
+        found
     }
 
-    /// Whether a variable or a comment of ours is in a text.
+    /// Whether a variable of ours is in a text.
     fn have_in(&self, text: &str) -> bool {
-        let end = text.rfind("#}").unwrap_or_default();
-        between(text, "{{", "}}").any(|expression| self.have(expression))
-            // `${#A[@]}` is the length of a list in a shell, and `{{#if}}` somebody else's.
-            || text.match_indices("{#").any(|(at, _)| {
-                at < end && text[at + 2..].starts_with([' ', '-', '\n']) && !text[..at].ends_with(['$', '{'])
-            })
+        between(text, "{{", "}}").any(|(_, expression)| self.have(expression))
     }
 
-    fn tag(&mut self, tag: &'a str) -> bool {
+    /// Whether a tag is ours. One without any name may be anybody's, but where it begins a line there is no YAML that
+    /// it could be a part of.
+    fn tag(&mut self, tag: &'a str, begins_a_line: bool) -> bool {
         let tag = tag.trim_matches(['-', ' ', '\t', '\n', '\r']);
         let (word, rest) = tag.split_at(tag.find(|c: char| !is_name(c)).unwrap_or(tag.len()));
         let (defined, expression) = match word {
@@ -80,27 +88,27 @@ impl<'a> Known<'a> {
             "for" => rest.split_once(" in ").unwrap_or((rest, "")),
             "macro" | "component" => (rest.split('(').next().unwrap_or_default(), ""),
             "if" | "elif" | "filter" | "raw" | "block" | "include" | "import" => ("", rest),
-            "break" | "continue" | "else" => return self.open > 0,
-            word if word.starts_with("end") => {
-                let is_ours = self.open > 0;
-                self.open = self.open.saturating_sub(1);
-                return is_ours;
-            }
+            "break" | "continue" | "else" => return self.open.last() == Some(&true),
+            word if word.starts_with("end") => return self.open.pop() == Some(true),
             _ => return false,
         };
         if expression.trim().is_empty() && ["if", "elif", "for"].contains(&word) {
             return false;
         }
-        let is_ours =
-            self.have(expression) || names(expression).next().is_none() || SELF_EVIDENT.contains(&word);
-        if is_ours {
-            self.names.extend(names(defined).map(|(name, _)| name));
-            if word == "for" {
-                self.names.insert("loop");
+        let is_doubtful = names(expression).next().is_none() || NAMELESS.contains(&word);
+        let is_ours = self.have(expression) || (is_doubtful && begins_a_line);
+        if is_ours || is_doubtful {
+            let names = names(defined).map(|(name, _)| name).chain((word == "for").then_some("loop"));
+            if is_ours {
+                self.names.extend(names);
+            } else {
+                self.doubtful.extend(names);
             }
             let has_no_end = ["elif", "include", "import"].contains(&word)
                 || (word.starts_with("set") && rest.contains('='));
-            self.open += usize::from(!has_no_end);
+            if !has_no_end {
+                self.open.push(is_ours);
+            }
         }
         is_ours
     }
@@ -156,19 +164,34 @@ fn is_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// What stands between each of these pairs; up to the line's end where the second is missing. Nothing is looked at
-/// twice, however long the text.
-fn between<'a>(text: &'a str, open: &'a str, close: &'a str) -> impl Iterator<Item = &'a str> {
-    let mut rest = text;
+/// What stands between each of these pairs, and where that begins; up to the line's end where the second is missing.
+/// Nothing is looked at twice, however long the text.
+fn between<'a>(text: &'a str, open: &'a str, close: &'a str) -> impl Iterator<Item = (usize, &'a str)> {
+    let mut at = 0;
     let mut is_closed = true;
     std::iter::from_fn(move || {
-        let (_, inside) = rest.split_once(open)?;
+        let begin = at + text[at..].find(open)?;
+        let inside = &text[begin + open.len()..];
         let end = if is_closed { inside.find(close) } else { None };
         is_closed = end.is_some();
         let end = end.or_else(|| inside.find('\n')).unwrap_or(inside.len());
-        rest = &inside[end..];
-        Some(&inside[..end])
+        at = begin + open.len() + end;
+        Some((begin, &inside[..end]))
     })
+}
+
+/// Whether nothing but the mark of a comment stands before this on its line.
+fn begins_a_line(text: &str, at: usize) -> bool {
+    let before = text[..at].trim_end_matches(['#', ' ', '\t']);
+    let is_line = before.is_empty() || before.ends_with('\n');
+    is_line && (before.len() == at || text[before.len()..].starts_with('#'))
+}
+
+/// Whether a comment of Tera's is where there is no YAML that it could be a part of.
+fn lines_begin_with_a_comment(text: &str) -> bool {
+    let end = text.rfind("#}").unwrap_or_default();
+    let begins = |at: usize| at < end && (at == 0 || text[..at].ends_with('\n'));
+    text.match_indices("{#").any(|(at, _)| begins(at) && text[at + 2..].starts_with([' ', '-', '\n']))
 }
 
 fn escape(text: &str, out: &mut String) {
@@ -213,6 +236,13 @@ mod tests {
             "{% for item in items %}{{ item }}{% endfor %}",
             "${{ secrets.X }} {{ 'params' }}",
             "a{#b}",
+            "data:\n  a: |\n    {# managed by ansible #}\n",
+            "data: {a: '{% raw %}{{ instance }}{% endraw %}'}",
+            "data:\n  a: |\n    {% set x = \"a\" %}\n    {{ x }}\n",
+            "  {% if true %}x{% else %}y{% endif %}",
+            "  {% for n in [1, 2] %}{{ n }}{{ loop.index }}{% endfor %}",
+            "  {% filter upper %}x{% endfilter %}",
+            "  {% macro m(a) %}{{ a }}{% endmacro %}",
         ] {
             assert!(!is_template(text), "{text}");
         }
@@ -242,10 +272,12 @@ mod tests {
             "{{ run_id }}",
             "{{ params.x",
             "{% for i in range(end=3) %}",
-            "{% set x = 'a' %}",
+            "{% set x = 'a' %}\na: {{ x }}",
             "{%- if not params.x is defined %}",
-            "{% raw %}",
-            "a {# comment #}",
+            "  {% raw %}{{ params.x }}{% endraw %}",
+            "{# comment #}\na: b",
+            "# {% if true %}\na: b\n# {% endif %}",
+            "  {% for n in ['a'] %}\n---\na: {{ n }}\n  {% endfor %}",
         ] {
             assert!(is_template(text), "{text}");
         }

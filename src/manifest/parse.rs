@@ -19,13 +19,27 @@ const QUOTE: &str = "a value with quotes, colons or '#' in it needs the filter q
 /// # Errors
 /// A usage error with file, document number and line.
 pub fn parse(file: &str, text: &str) -> anyhow::Result<Vec<Object>> {
+    objects(file, text, None)
+}
+
+/// The same for the text that a template has become, in which a value may need quotes.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_rendered(file: &str, text: &str) -> anyhow::Result<Vec<Object>> {
+    objects(file, text, Some(QUOTE))
+}
+
+fn objects(file: &str, text: &str, hint: Option<&str>) -> anyhow::Result<Vec<Object>> {
     let file: Arc<str> = file.into();
     let mut objects = Vec::new();
     let mut budget = Budget::default();
     for (number, (start, text)) in documents(text).into_iter().flat_map(apart).enumerate() {
         let origin =
             Origin { file: file.clone(), document: number + 1, line: start + lines_before_content(text) };
-        match document(&origin, start, text, &mut budget).hint(QUOTE).exit(Exit::Usage)? {
+        let value = document(&origin, start, text, &mut budget).exit(Exit::Usage);
+        let value = if let Some(hint) = hint { value.hint(hint) } else { value };
+        match value? {
             Value::Null => {}
             value => collect(origin, value, &mut objects).exit(Exit::Usage)?,
         }

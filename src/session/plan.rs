@@ -78,7 +78,8 @@ impl Plan {
             let extra = Map::from_iter([("generated_password".to_owned(), generated[0].as_str().into())]);
             let variables = Variables { run_id: &run_id, params: &params, extra };
             let rendered = render::render_manifest(name, text, &variables)?;
-            let parsed = parse::parse(name, &rendered).and_then(|parsed| {
+            let parse = if rendered == *text { parse::parse } else { parse::parse_rendered };
+            let parsed = parse(name, &rendered).and_then(|parsed| {
                 check::check(&parsed, &run_id)?;
                 Ok(parsed)
             });
@@ -120,7 +121,7 @@ impl Plan {
             }));
             asked.insert(with.name.clone(), of_database);
             objects.extend(setup.objects(with, &run_id));
-            objects.extend(parse::parse(&format!("--with {}", with.name), &rendered)?);
+            objects.extend(parse::parse_rendered(&format!("--with {}", with.name), &rendered)?);
         }
         check_ports(&asked)?;
         let mut warnings_in_cluster = Vec::from_iter(check::check(&objects, &run_id)?);
@@ -135,7 +136,11 @@ impl Plan {
         stamp::stamp(&mut objects, &Stamp { run_id: &run_id, generated: &generated, limit: limit.as_ref() })?;
         let mut data = Data::default();
         data.add_objects(&objects).exit(Exit::Usage)?;
+        if !is_in_cluster {
+            data.close();
+        }
         let discovery = discover(&mut objects, &run_id, &data)?;
+        let discovery = if is_in_cluster { discovery } else { discovery.without_replicas(&data) };
         let unreached = discovery.others.iter().filter(|other| other.is_server);
         warnings_in_cluster.extend(unreached.map(|other| {
             format!("{}: container {} is left to Kubernetes: {}", other.workload, other.container, other.why)
@@ -457,6 +462,9 @@ fn files(source: &Source) -> anyhow::Result<Vec<(String, String)>> {
                 None => text,
             };
             let text = match (text.exit(Exit::Usage), With::parse(&name)) {
+                (Err(error), _) if name.starts_with("/dev/fd/") || name.starts_with("/proc/") => {
+                    return Err(error.hint("pipe it in: COMMAND | testbed up -"));
+                }
                 (Err(error), Ok(with)) => {
                     return Err(error.hint(format!("for a built-in database: --with {}", with.engine)));
                 }

@@ -71,12 +71,22 @@ fn a_database_without_password_variable() {
 }
 
 #[test]
-fn a_name_over_63_characters() {
-    let name = "x".repeat(64);
-    refused(
-        &format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n"),
-        &["has 64 characters; Kubernetes takes 63"],
-    );
+fn a_name_that_is_too_long_for_its_kind() {
+    for (kind, most) in [("Service", 63), ("ConfigMap", 253)] {
+        let name = "x".repeat(most + 1);
+        refused(
+            &format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: {name}}}\n"),
+            &[&format!("has {} characters; Kubernetes takes {most}", most + 1)],
+        );
+    }
+}
+
+/// As a shell's `<(COMMAND)` hands one over.
+#[test]
+fn a_pipe_in_the_place_of_a_file() {
+    let folder = Folder::new();
+    let called = folder.call_with_input(&["render", "/dev/fd/0"], "");
+    called.fails(2).says("it is a pipe, and no file").says("hint: pipe it in: COMMAND | testbed up -");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Manifests of the user's own: set-up scripts, arguments, and what has no counterpart on this machine.
 
+use std::os::unix::fs::PermissionsExt;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as STANDARD;
 
@@ -395,5 +397,65 @@ fn variables_in_variables_and_arguments_are_filled_in() {
     let [database] = databases.as_slice() else { panic!("{databases:?}") };
     assert_eq!(database.value("SELECT current_database()"), "hello_shop");
     assert_eq!(database.value("SHOW application_name"), "good day $(X) $(NONE)");
+    local.call(&["down"]).ok();
+}
+
+/// What is for the inside of a container is neither written nor run on this machine.
+#[test]
+fn arguments_with_paths_and_programs_touch_nothing_outside_the_run() {
+    let local = Local::new();
+    let outside = tempfile::tempdir_in("/var/tmp").expect("a folder");
+    std::fs::set_permissions(outside.path(), std::fs::Permissions::from_mode(0o777)).expect("for everybody");
+    let at = |name: &str| outside.path().join(name).display().to_string();
+    let args = [
+        format!("--log-bin={}", at("bin")),
+        format!("--log_bin_index={}", at("bin.index")),
+        "--slow-query-log=1".to_owned(),
+        format!("--loose-slow-query-log-file={}", at("slow")),
+        "--general-log=1".to_owned(),
+        format!("--general-log-f={}", at("general")),
+        format!("--innodb-tmpdir={}", outside.path().display()),
+    ];
+    local.file("m.yaml", &manifest("mariadb", &args.join(", "), &[]));
+    let (up, databases) = local.up(&["m.yaml", "--run-id", "r"]);
+    up.says(&format!("are left out: --log-bin={}", at("bin")));
+    assert_eq!(databases[0].value("SELECT @@log_bin"), "1");
+    assert!(databases[0].value("SELECT @@log_bin_basename").ends_with("/data/bin"));
+    local.call(&["down"]).ok();
+    let args = [
+        "archive_mode=on".to_owned(),
+        format!("archive_command=touch {}", at("archived")),
+        format!("log_directory={}", outside.path().display()),
+        format!("external_pid_file={}", at("pid")),
+        "shared_preload_libraries=timescaledb".to_owned(),
+    ];
+    let args = args.map(|arg| format!("-c, '{arg}'")).join(", ");
+    local.file("m.yaml", &manifest("postgres", &format!("{args}, '-k{}'", outside.path().display()), &[]));
+    let (up, databases) = local.up(&["m.yaml", "--run-id", "r"]);
+    up.says("are left out: -c archive_mode=on").says("does not take these arguments");
+    databases[0].value("SELECT pg_switch_wal()");
+    local.call(&["down"]).ok();
+    assert_eq!(std::fs::read_dir(outside.path()).expect("the folder").count(), 0);
+}
+
+#[test]
+fn a_server_without_a_password_or_by_a_script_is_one_here_too() {
+    let local = Local::new();
+    let by_script = "    command: [/bin/bash]\n    args: [-c, exec docker-entrypoint.sh postgres -c max_connections=300]\n";
+    let text = manifest("postgres", "", &[]).replace("    args: []\n", by_script);
+    local.file("m.yaml", &text);
+    let (up, databases) = local.up(&["m.yaml", "--run-id", "r"]);
+    up.says("a script of the container starts its server, and is left out, with -c max_connections=300");
+    databases[0].assert_takes_logins();
+    local.call(&["down"]).ok();
+    let (before, after) = manifest("postgres", "", &[])
+        .replace("image: postgres\n", "image: bitnami/postgresql\n")
+        .split_once("    - name: POSTGRES_PASSWORD\n")
+        .map(|(before, after)| (before.to_owned(), after.to_owned()))
+        .expect("the password");
+    let (_, after) = after.split_once('\n').expect("its source");
+    local.file("m.yaml", &format!("{before}    - {{name: ALLOW_EMPTY_PASSWORD, value: 'yes'}}\n{after}"));
+    let (_, databases) = local.up(&["m.yaml", "--run-id", "r"]);
+    databases[0].assert_takes_logins();
     local.call(&["down"]).ok();
 }

@@ -115,10 +115,6 @@ fn missing_and_contradicting_variables_are_named_with_their_place() {
     assert!(message.contains("set MYSQL_ROOT_PASSWORD"), "{message}");
     assert!(error(&postgres(&[])).contains("set POSTGRES_PASSWORD"));
     assert!(
-        error(&mysql(&[("MYSQL_ROOT_PASSWORD", "r"), ("MYSQL_USER", "u")]))
-            .contains("without MYSQL_PASSWORD")
-    );
-    assert!(
         error(&mysql(&[("MYSQL_ROOT_PASSWORD", "r"), ("MYSQL_USER", "root"), ("MYSQL_PASSWORD", "p")]))
             .contains("may not be root")
     );
@@ -345,4 +341,215 @@ fn names_that_no_server_takes_are_refused() {
         let refused = with("postgres:17", &[("POSTGRES_PASSWORD", "p"), ("POSTGRES_USER", user)]);
         assert!(refused.contains("has a quote or a backslash"), "{refused}");
     }
+}
+
+#[test]
+fn a_container_without_an_image_is_told_as_one() {
+    let found = discovery(&(service("{port: 80}") + &pod("' '", ""))).unwrap();
+    assert_eq!(found.others[0].image, "no image");
+}
+
+/// Each container: its login, or why it is no database.
+fn seen(manifest: &str) -> Vec<String> {
+    let Discovery { databases, others, .. } = discovery(manifest).unwrap();
+    let is = databases.iter().map(|database| {
+        let (user, password, _) = login(database);
+        format!("{}: {} {user}:{password}", database.container, database.engine)
+    });
+    is.chain(others.iter().map(|other| format!("{}: {}", other.container, other.why))).collect()
+}
+
+fn hints(manifest: &str) -> String {
+    crate::failure::hints_of(&discovery(manifest).expect_err("the manifest is refused")).join("\n")
+}
+
+/// The containers of a pod share one network, in which a port is one container's.
+#[test]
+fn what_stands_beside_a_server_is_no_second_one() {
+    let env = env(&[("MYSQL_ROOT_PASSWORD", "p")]);
+    let side = |image: &str, rest: &str| format!("  - name: side\n    image: {image}\n{env}{rest}");
+    let server = service("{port: 3306}") + &pod("mariadb:10.11", &env);
+    for (image, rest) in [
+        ("prom/mysqld-exporter", ""),
+        ("registry.example/app", "    ports: [{containerPort: 8080}]\n"),
+        ("mariadb:10.11", "    command: [/scripts/backup.sh]\n"),
+    ] {
+        let found = seen(&(server.clone() + &side(image, rest)));
+        assert_eq!((found.len(), found[0].as_str()), (2, "db: mariadb root:p"), "{found:?}");
+    }
+    assert!(
+        seen(&(server + &side("registry.example/app", "")))[1]
+            .contains("port 3306 is that of the container db")
+    );
+    let declared = format!("{env}    ports: [{{containerPort: 3306}}]\n");
+    let own = service("{port: 3306}") + &pod("registry.example/db", &declared);
+    let found = seen(&(own + &side("registry.example/app", "")));
+    assert_eq!((found.len(), found[0].as_str()), (2, "db: mysql root:p"), "{found:?}");
+    let neither =
+        service("{port: 3306}") + &pod("registry.example/db", &env) + &side("registry.example/app", "");
+    assert!(error(&neither).contains("containers db and side"), "{}", error(&neither));
+    assert!(hints(&neither).contains("testbed/engine: side=none"), "{}", hints(&neither));
+}
+
+#[test]
+fn a_headless_service_without_ports_makes_no_client_a_server() {
+    let service = service("").replace("spec: {selector", "spec: {clusterIP: None, selector");
+    let env = env(&[("POSTGRES_PASSWORD", "p")]);
+    let found = |image: &str, port: u16| {
+        let ports = format!("    ports: [{{containerPort: {port}}}]\n");
+        discovery(&(service.clone() + &pod(image, &(env.clone() + &ports)))).unwrap().databases.len()
+    };
+    assert_eq!(found("quay.io/keycloak/keycloak:26", 8080), 0);
+    assert_eq!(found("registry.example/our-db", 5432), 1);
+    assert_eq!(found("postgres:17", 1), 1);
+}
+
+#[test]
+fn only_the_word_that_names_the_port_has_to_be_known() {
+    let manifest = |arg: &str| {
+        let rest = format!(
+            "    args: ['{arg}']\n    env:\n    - {{name: MYSQL_ROOT_PASSWORD, value: p}}\n    \
+             - {{name: ID, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}\n"
+        );
+        service("{port: 3306}") + &pod("mysql:9.7", &rest)
+    };
+    assert_eq!(one(&manifest("--report-host=$(ID)")).server_port, 3306);
+    assert!(error(&manifest("--port=$(ID)")).contains("a field of the pod"));
+}
+
+#[test]
+fn a_replica_has_its_masters_logins_or_is_left_out() {
+    let with = |pairs: &[(&str, &str)]| {
+        let own = [("MYSQL_REPLICATION_MODE", "slave"), ("MYSQL_MASTER_HOST", "m")];
+        service("{port: 3306}") + &pod("bitnami/mysql:8.0", &env(&[&own[..], pairs].concat()))
+    };
+    assert_eq!(seen(&with(&[("MYSQL_MASTER_ROOT_PASSWORD", "r")])), ["db: mysql root:r"]);
+    let found = seen(&with(&[]));
+    assert!(found[0].starts_with("db: it is a replica"), "{found:?}");
+    for (image, program, port) in [
+        ("quay.io/sclorg/mysql-80-c9s", "run-mysqld-slave", "{port: 3306}"),
+        ("quay.io/sclorg/postgresql-15-c9s", "run-postgresql-slave", "{port: 5432}"),
+    ] {
+        let found = seen(&(service(port) + &pod(image, &format!("    args: [{program}]\n"))));
+        assert!(found[0].starts_with("db: it is a replica"), "{found:?}");
+    }
+}
+
+#[test]
+fn a_replica_is_for_a_cluster_alone() {
+    let pairs = [("POSTGRES_REPLICATION_MODE", "slave"), ("POSTGRES_PASSWORD", "p")];
+    let found = discovery(&(service("{port: 5432}") + &pod("bitnami/postgresql:16", &env(&pairs)))).unwrap();
+    assert_eq!(login(&found.databases[0]).1, "p");
+    let found = found.without_replicas(&Data::default());
+    assert!(found.databases.is_empty() && found.others[0].is_replica);
+}
+
+#[test]
+fn a_line_end_in_a_password_is_cut_and_in_a_name_refused() {
+    assert_eq!(one(&postgres(&[("POSTGRES_PASSWORD", "pw\n")])).login.password.reveal(), "pw");
+    assert_eq!(one(&postgres(&[("POSTGRES_PASSWORD", "pw\r\nx")])).login.password.reveal(), "pw");
+    assert_eq!(one(&mysql(&[("MYSQL_ROOT_PASSWORD", "pw\n")])).login.password.reveal(), "pw\n");
+    let user = postgres(&[("POSTGRES_PASSWORD", "p"), ("POSTGRES_USER", "u\n")]);
+    assert!(error(&user).contains("POSTGRES_USER ends with a line end"), "{}", error(&user));
+    assert!(hints(&user).contains("echo -n"), "{}", hints(&user));
+    let name = mysql(&[("MYSQL_ROOT_PASSWORD", "p"), ("MYSQL_DATABASE", "u\n")]);
+    assert!(error(&name).contains("MYSQL_DATABASE ends with a line end"), "{}", error(&name));
+}
+
+#[test]
+fn a_secret_of_another_namespace_is_another_one() {
+    let secret = |namespace: &str, password: &str| {
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: s{namespace}}}\nstringData: {{pw: {password}}}\n---\n"
+        )
+    };
+    let rest = "    env: [{name: POSTGRES_PASSWORD, valueFrom: {secretKeyRef: {name: s, key: pw}}}]\n";
+    let pod = service("{port: 5432}") + &pod("postgres:17", rest);
+    let password = |manifest: &str| one(manifest).login.password.reveal().to_owned();
+    assert_eq!(password(&(secret("", "own") + &secret(", namespace: there", "other") + &pod)), "own");
+    let named = pod.replace("name: db-run-1", "name: db-run-1, namespace: here");
+    let secrets = secret(", namespace: here", "own") + &secret(", namespace: there", "other");
+    assert_eq!(password(&(secrets + &named)), "own");
+}
+
+#[test]
+fn mysqls_image_makes_no_user_without_a_password() {
+    assert_eq!(
+        login(&one(&mysql(&[("MYSQL_ROOT_PASSWORD", "r"), ("MYSQL_USER", "u")]))),
+        ("root", "r", None)
+    );
+    let mariadb = |pairs: &[(&str, &str)]| service("{port: 3306}") + &pod("mariadb:11.8", &env(pairs));
+    let hash = ("MARIADB_ROOT_PASSWORD_HASH", "*54958E764CE10E50764C2EECBB71D01F08549980");
+    let found = one(&mariadb(&[hash, ("MARIADB_USER", "u"), ("MARIADB_PASSWORD", "p")]));
+    assert_eq!((login(&found), found.admin.is_none()), (("u", "p", None), true));
+    assert!(error(&mariadb(&[hash])).contains("nobody can log in"));
+}
+
+#[test]
+fn an_optional_secret_that_is_not_there_stops_nothing() {
+    let rest = "    env:\n    - {name: POSTGRES_PASSWORD, value: p}\n    \
+                - {name: POSTGRES_USER, valueFrom: {secretKeyRef: {name: shared, key: user, optional: true}}}\n";
+    let found = discovery(&(service("{port: 5432}") + &pod("postgres:17", rest))).unwrap();
+    assert!(found.missing.is_empty(), "{:?}", found.missing);
+    assert_eq!(found.telling.len(), 1);
+    assert_eq!(login(&found.databases[0]), ("postgres", "p", Some("postgres")));
+    // Without a cluster it is known not to be there.
+    let rest = "    env: [{name: POSTGRES_PASSWORD, valueFrom: {secretKeyRef: {name: shared, key: pw, optional: true}}}]\n";
+    let objects = parse("m.yaml", &(service("{port: 5432}") + &pod("postgres:17", rest))).unwrap();
+    let mut data = Data::default();
+    let found = |data: &Data| discover(&objects, &RunId::parse("run-1").unwrap(), data);
+    assert!(found(&data).is_ok());
+    data.close();
+    assert!(format!("{:#}", found(&data).unwrap_err()).contains("no password is set"));
+}
+
+#[test]
+fn a_variable_that_leads_to_the_container_itself_makes_no_client() {
+    let with = |name: &str, value: &str| {
+        let pairs = [("POSTGRES_PASSWORD", "p"), (name, value)];
+        seen(&(service("{port: 5432}") + &pod("registry.example/our-db", &env(&pairs))))
+    };
+    for (name, value) in [
+        ("PGHOST", "/var/run/postgresql"),
+        ("PGHOST", "localhost"),
+        ("POSTGRES_HOST", "db-run-1"),
+        ("DATABASE_URL", "postgres://u:p@127.0.0.1:5432/x"),
+        ("DATABASE_URL", "postgres://u:p@db-run-1.here.svc/x"),
+        ("DATABASE_URL", "postgres:///x?host=/run"),
+    ] {
+        assert_eq!(with(name, value), ["db: postgres postgres:p"], "{name}={value}");
+    }
+    assert_eq!(
+        with("DATABASE_URL", "postgres://u@pg.example/x"),
+        ["db: its variable DATABASE_URL leads to another server"]
+    );
+}
+
+#[test]
+fn the_ways_out_are_named() {
+    let elsewhere =
+        service("{port: 3306, targetPort: 3307}") + &pod("mysql:9.7", &env(&[("MYSQL_ROOT_PASSWORD", "p")]));
+    assert!(hints(&elsewhere).contains("testbed/port"), "{}", hints(&elsewhere));
+    assert!(hints(&postgres(&[])).contains("testbed/engine: none"), "{}", hints(&postgres(&[])));
+}
+
+#[test]
+fn images_with_variables_of_their_own_are_read() {
+    let found = |image: &str, pairs: &[(&str, &str)]| {
+        let database = one(&(service("{port: 5432}") + &pod(image, &env(pairs))));
+        let (user, password, name) = login(&database);
+        format!("{user}:{password}/{}", name.unwrap_or_default())
+    };
+    assert_eq!(found("kartoza/postgis:16-3.4", &[]), "docker:docker/gis");
+    assert_eq!(
+        found(
+            "kartoza/postgis:16-3.4",
+            &[("POSTGRES_USER", "u"), ("POSTGRES_PASS", "p"), ("POSTGRES_DBNAME", "a,b")]
+        ),
+        "u:p/a"
+    );
+    assert_eq!(
+        found("sameersbn/postgresql:15", &[("DB_USER", "u"), ("DB_PASS", "p"), ("DB_NAME", "a,b")]),
+        "u:p/a"
+    );
 }

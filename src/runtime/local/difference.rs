@@ -16,6 +16,10 @@ pub(super) enum Difference {
     Image(String, String),
     /// The container's command and arguments that are left out.
     Arguments(String),
+    /// A script of the container starts the server: what it gives to it.
+    Program(String),
+    /// Arguments that the server that is there does not take: server and arguments.
+    Unfit(String, String),
     /// Arguments of initdb that are left out.
     InitDb(String),
     /// Files in the folder of set-up scripts that are none.
@@ -51,6 +55,16 @@ impl fmt::Display for Difference {
             }
             Self::Arguments(words) => {
                 write!(f, "these arguments are for a container and are left out: {words}")
+            }
+            Self::Program(words) => {
+                let settings = if words.is_empty() { String::new() } else { format!(", with {words}") };
+                write!(
+                    f,
+                    "a script of the container starts its server, and is left out{settings}; name settings in the container's args"
+                )
+            }
+            Self::Unfit(server, words) => {
+                write!(f, "{server} does not take these arguments, which are left out: {words}")
             }
             Self::InitDb(words) => {
                 write!(f, "these arguments of initdb are for a container and are left out: {words}")
@@ -95,7 +109,11 @@ mod tests {
             }
             Some(Difference::Release(..)) => Difference::Image(text("postgis/postgis:15-3.5"), server()),
             Some(Difference::Image(..)) => Difference::Arguments(text("-c config_file=/etc/p.conf")),
-            Some(Difference::Arguments(_)) => Difference::InitDb(text("--waldir=/wal")),
+            Some(Difference::Arguments(_)) => Difference::Program(text("-c max_connections=300")),
+            Some(Difference::Program(_)) => {
+                Difference::Unfit(server(), text("shared_preload_libraries=timescaledb"))
+            }
+            Some(Difference::Unfit(..)) => Difference::InitDb(text("--waldir=/wal")),
             Some(Difference::InitDb(_)) => Difference::NoScripts(vec![text("README.md")]),
             Some(Difference::NoScripts(_)) => Difference::Scripts(text("scripts")),
             Some(Difference::Scripts(_)) => Difference::Settings(text("/etc/mysql/conf.d")),
@@ -115,7 +133,9 @@ mod tests {
         let listed: Vec<&str> = rows.map(|row| row.split('`').nth(1).expect("a note")).collect();
         let of_databases = std::iter::successors(after(None), |one| after(Some(one)));
         let of_containers = super::super::plan::no_database("Pod/db-r", "cache (redis:8)");
-        let notes: Vec<String> = std::iter::once(of_containers)
+        let of_replicas = super::super::plan::replica("StatefulSet/db-r", "db", "bitnami/mysql:8.0");
+        let notes: Vec<String> = [of_containers, of_replicas]
+            .into_iter()
             .chain(of_databases.map(|difference| difference.to_string()))
             .collect();
         assert_eq!(listed, notes);

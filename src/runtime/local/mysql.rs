@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, SslOpts};
 
+use super::arguments::{UNKNOWN, leads_out};
 use super::find::Installed;
 use super::planned::Planned;
 use super::prepared::{Placed, Stage};
@@ -53,27 +54,136 @@ const MYSQL: [&str; 3] = [
     "--secure-file-priv=NULL",
 ];
 
-/// Settings that belong to testbed: those of the manifest are for the inside of a container.
-const OURS: [&str; 18] = [
-    "port",
-    "bind_address",
-    "socket",
-    "datadir",
+/// Settings that belong to testbed: those of the manifest are for the inside of a container, where their files and
+/// folders are.
+const OURS: [&str; 58] = [
+    "admin_address",
+    "admin_port",
+    "aria_log_dir_path",
+    "audit_log_file",
     "basedir",
-    "pid_file",
-    "log_error",
-    "init_file",
-    "user",
-    "skip_networking",
-    "defaults_file",
+    "bind_address",
+    "bootstrap",
+    "character_sets_dir",
+    "chroot",
+    "daemonize",
+    "datadir",
+    "debug",
     "defaults_extra_file",
-    "tmpdir",
-    "ssl_ca",
-    "ssl_cert",
-    "ssl_key",
+    "defaults_file",
+    "defaults_group_suffix",
+    "extra_port",
+    "general_log_file",
+    "init_file",
+    "initialize",
+    "initialize_insecure",
+    "innodb_buffer_pool_filename",
+    "innodb_data_home_dir",
+    "innodb_directories",
+    "innodb_doublewrite_dir",
+    "innodb_log_group_home_dir",
+    "innodb_temp_tablespaces_dir",
+    "innodb_tmpdir",
+    "innodb_undo_directory",
+    "language",
+    "lc_messages_dir",
+    "log_basename",
+    "log_bin_index",
+    "log_error",
+    "log_slow_query_file",
+    "master_info_file",
+    "networking",
+    "no_defaults",
+    "pid_file",
+    "plugin_dir",
+    "port",
+    "print_defaults",
+    "relay_log",
+    "relay_log_index",
+    "relay_log_info_file",
+    "replica_load_tmpdir",
     "require_secure_transport",
-    "loose_require_secure_transport",
+    "secure_file_priv",
+    "server_audit_file_path",
+    "slave_load_tmpdir",
+    "slow_query_log_file",
+    "socket",
+    "ssl_ca",
+    "ssl_capath",
+    "ssl_cert",
+    "ssl_crl",
+    "ssl_key",
+    "tmpdir",
+    "user",
 ];
+/// All that begin with these as well.
+const FAMILIES: [&str; 4] = ["admin_ssl_", "admin_tls_", "mysqlx", "wsrep_"];
+/// Whole names with which others of them begin. Of those, any clear beginning counts for the server.
+const NOT_SHORT: [&str; 11] = [
+    "aria",
+    "audit_log",
+    "general_log",
+    "innodb",
+    "innodb_doublewrite",
+    "lc_messages",
+    "log_bin",
+    "log_slow_query",
+    "server_audit",
+    "slow_query_log",
+    "ssl",
+];
+/// What may stand before the name of a setting.
+const BEFORE: [&str; 5] = ["loose_", "skip_", "disable_", "enable_", "maximum_"];
+
+/// What MySQL takes and MariaDB does not.
+const MYSQL_ALONE: [&str; 45] = [
+    "authentication_policy",
+    "binlog_transaction_compression",
+    "binlog_transaction_dependency_history_size",
+    "binlog_transaction_dependency_tracking",
+    "cte_max_recursion_depth",
+    "default_collation_for_utf8mb4",
+    "early_plugin_load",
+    "enforce_gtid_consistency",
+    "gtid_mode",
+    "information_schema_stats_expiry",
+    "innodb_dedicated_server",
+    "innodb_log_writer_threads",
+    "innodb_print_ddl_logs",
+    "innodb_redo_log_capacity",
+    "innodb_redo_log_encrypt",
+    "innodb_undo_log_encrypt",
+    "internal_tmp_mem_storage_engine",
+    "log_error_services",
+    "log_error_suppression_list",
+    "log_error_verbosity",
+    "log_replica_updates",
+    "log_slow_extra",
+    "log_timestamps",
+    "mandatory_roles",
+    "mysql_native_password",
+    "ngram_token_size",
+    "partial_revokes",
+    "password_history",
+    "password_require_current",
+    "password_reuse_interval",
+    "persisted_globals_load",
+    "range_optimizer_max_mem_size",
+    "regexp_stack_limit",
+    "regexp_time_limit",
+    "replica_parallel_workers",
+    "replica_preserve_commit_order",
+    "replica_start",
+    "restrict_fk_on_non_standard_key",
+    "show_gipk_in_create_table_and_information_schema",
+    "slave_preserve_commit_order",
+    "sql_generate_invisible_primary_key",
+    "sql_require_primary_key",
+    "super_read_only",
+    "temptable_max_ram",
+    "transaction_write_set_extraction",
+];
+const OF_MYSQL_ALONE: [&str; 3] = ["caching_sha2_password_", "group_replication_", "validate_password."];
 
 fn own_settings(installed: &Installed) -> &'static [&'static str] {
     if installed.engine == Engine::Mariadb { &MARIADB } else { &MYSQL }
@@ -214,19 +324,102 @@ pub(super) fn init_file(data: &Path) -> PathBuf {
     data.with_file_name("logins.sql")
 }
 
+/// One argument, in one word or two.
+struct Argument {
+    words: Vec<String>,
+    /// The setting's name in the spelling of variables, without what may stand before it; empty for one of a letter.
+    name: String,
+    value: Option<String>,
+    /// What stands before the name.
+    before: String,
+}
+
+impl Argument {
+    /// Whether it is for the inside of a container, by its name or its value.
+    fn is_ours(&self) -> bool {
+        let (name, word) = (self.name.as_str(), self.words[0].as_str());
+        if word.contains(UNKNOWN) {
+            return true;
+        }
+        if name.is_empty() {
+            let is_harmless =
+                ["-a", "-s"].contains(&word) || word.starts_with("-C") || word.starts_with("-W");
+            return word.starts_with('-') && !is_harmless;
+        }
+        let is_short = |own: &&str| name.len() > 2 && own.starts_with(name) && !NOT_SHORT.contains(&name);
+        OURS.iter().any(|own| *own == name || is_short(own))
+            || FAMILIES.iter().any(|family| name.starts_with(family))
+            || self.value.as_deref().is_some_and(leads_out)
+    }
+}
+
+/// The arguments, by the rules of MySQL and MariaDB.
+fn read(args: &[String]) -> Vec<Argument> {
+    let mut found = Vec::new();
+    let mut args = args.iter().peekable();
+    while let Some(arg) = args.next() {
+        // A value may stand as a word of its own.
+        let next = args.next_if(|next| !next.starts_with('-') && !arg.contains('='));
+        let words: Vec<String> = [arg].into_iter().chain(next).cloned().collect();
+        let long = arg.strip_prefix("--");
+        let mut setting = match (long, arg.strip_prefix("-O"), next) {
+            (Some(long), _, Some(next)) => format!("{long}={next}"),
+            (Some(long), _, None) => long.to_owned(),
+            (None, Some(_), Some(next)) => next.clone(),
+            (None, rest, _) => rest.unwrap_or_default().to_owned(),
+        };
+        let spelled = |name: &str| name.trim().replace('-', "_").to_lowercase();
+        let inner = setting.split_once('=').filter(|(name, _)| spelled(name) == "set_variable");
+        if let Some(inner) = inner.map(|(_, inner)| inner.to_owned()) {
+            setting = inner;
+        }
+        let (name, value) = match setting.split_once('=') {
+            Some((name, value)) => (spelled(name), Some(value.to_owned())),
+            None => (spelled(&setting), None),
+        };
+        let mut rest = name.as_str();
+        while let Some(shorter) = BEFORE.iter().find_map(|before| rest.strip_prefix(before)) {
+            rest = shorter;
+        }
+        let before = name[..name.len() - rest.len()].to_owned();
+        found.push(Argument { words, name: rest.to_owned(), value, before });
+    }
+    found
+}
+
 /// Sorts a container's arguments into those that the server takes here too and those that are left out.
 pub(super) fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
     let (mut kept, mut left_out) = (Vec::new(), Vec::new());
-    let mut args = args.iter().peekable();
-    while let Some(arg) = args.next() {
-        let is_short = ["-P", "-h", "-u", "-S", "-b", "-D"].contains(&arg.as_str());
-        let name = arg.trim_start_matches('-').split('=').next().unwrap_or_default().replace('-', "_");
-        // A value may stand as a word of its own.
-        let value = args.next_if(|next| !next.starts_with('-') && !arg.contains('='));
-        let place = if is_short || OURS.contains(&name.as_str()) { &mut left_out } else { &mut kept };
-        place.extend([arg].into_iter().chain(value).cloned());
+    for argument in read(args) {
+        let path = argument.value.as_deref().filter(|value| value.contains('/') || leads_out(value));
+        let is_log = argument.name == "log_bin" && !argument.before.contains("skip");
+        match path.filter(|_| is_log) {
+            // The log itself is what the tests may ask for.
+            Some(path) => {
+                let base = path.rsplit('/').next().filter(|base| !base.is_empty() && !leads_out(base));
+                kept.push(base.map_or_else(|| "--log-bin".to_owned(), |base| format!("--log-bin={base}")));
+                left_out.extend(argument.words);
+            }
+            None if argument.is_ours() => left_out.extend(argument.words),
+            None => kept.extend(argument.words),
+        }
     }
     (kept, left_out)
+}
+
+/// The same for a MariaDB that stands in for MySQL: what only MySQL takes is left out.
+pub(super) fn for_mariadb(args: &[String]) -> (Vec<String>, Vec<String>) {
+    let (left_out, kept): (Vec<Argument>, Vec<Argument>) = read(args).into_iter().partition(|argument| {
+        let name = argument.name.as_str();
+        !argument.before.contains("loose")
+            && (MYSQL_ALONE.contains(&name)
+                || OF_MYSQL_ALONE.iter().any(|family| name.starts_with(family))
+                // Collations of its own.
+                || argument.value.as_deref().is_some_and(|value| value.contains("_0900_")))
+    });
+    let words =
+        |arguments: Vec<Argument>| arguments.into_iter().flat_map(|argument| argument.words).collect();
+    (words(kept), words(left_out))
 }
 
 /// Removes the logins that MariaDB's installation makes without a password, for each of the machine's names.
@@ -472,6 +665,86 @@ mod tests {
         let (kept, left_out) = sort(&args.map(String::from));
         assert_eq!(kept, ["--max-connections=5", "--sql-mode", "ANSI", "--skip-log-bin"]);
         assert_eq!(left_out, ["--port", "3307", "--init_file=/x", "-P", "1"]);
+    }
+
+    #[test]
+    fn no_argument_leads_out_of_the_runs_folder() {
+        let sorted = |args: &[&str]| sort(&args.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        for args in [
+            &["--log-bin-index=/X/i"][..],
+            &["--relay_log", "/X/r"],
+            &["--relay-log-index=r.index"],
+            &["--slow-query-log-file=/X/s"],
+            &["--loose-general_log_file=/X/g"],
+            &["--innodb-data-home-dir", "/X"],
+            &["--innodb_log_group_home_dir=/X"],
+            &["--innodb-undo-directory=../X"],
+            &["--innodb-temp-data-file-path=../../X/t:12M:autoextend"],
+            &["--innodb-data-file-path=ibdata1:10M;/X/d:10M:autoextend"],
+            &["--innodb-tmpdir=/X"],
+            &["--secure-file-priv="],
+            &["--aria-log-dir-path=/X"],
+            &["--plugin-dir=/X"],
+            &["--character-sets-dir=/X"],
+            &["--ssl-capath=/X"],
+            &["--ssl-crl=/X"],
+            &["--datad=/X"],
+            &["--slow-query-log-f=x"],
+            &["--set-variable=datadir=/X"],
+            &["--set-variable", "tmpdir=/X"],
+            &["-O", "datadir=/X"],
+            &["-h/X"],
+            &["-ah/X"],
+            &["-t", "/X"],
+            &["--server-audit-file-path=/X"],
+            &["--debug=d:t:o,/X/trace"],
+            &["--wsrep-provider=galera.so"],
+        ] {
+            let (kept, left_out) = sorted(args);
+            assert_eq!(
+                (kept.len(), left_out.as_slice()),
+                (0, &*args.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()),
+                "{args:?}"
+            );
+        }
+        let kept = [
+            "--lc-messages=de_DE",
+            "--innodb-doublewrite=OFF",
+            "--general-log=1",
+            "--slow_query_log",
+            "--log-bin",
+            "--default-time-zone=Europe/Berlin",
+            "--skip-ssl",
+            "--loose-x=1",
+            "-C",
+            "utf8mb4",
+        ];
+        assert_eq!(sorted(&kept), (kept.map(String::from).to_vec(), Vec::new()));
+        for (args, base) in [
+            (&["--log-bin=/X/Y/bin"][..], "--log-bin=bin"),
+            (&["--loose_log_bin", "/X/bin"], "--log-bin=bin"),
+            (&["--log-bin=../../bin"], "--log-bin=bin"),
+            (&["--log-bin=/X/"], "--log-bin"),
+        ] {
+            let (kept, left_out) = sorted(args);
+            assert_eq!((kept, left_out.len()), (vec![base.to_owned()], args.len()), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn a_mariadb_that_stands_in_takes_no_argument_of_mysqls_alone() {
+        let args = [
+            "--gtid-mode=ON",
+            "--enforce_gtid_consistency",
+            "ON",
+            "--max-connections=5",
+            "--skip-replica-start",
+            "--collation-server=utf8mb4_0900_ai_ci",
+            "--loose-gtid-mode=ON",
+        ];
+        let (kept, left_out) = for_mariadb(&args.map(String::from));
+        assert_eq!(kept, ["--max-connections=5", "--loose-gtid-mode=ON"]);
+        assert_eq!(left_out.len(), 5, "{left_out:?}");
     }
 
     #[test]

@@ -9,10 +9,12 @@ use k8s_openapi::api::core::v1::Container;
 
 use super::account;
 use super::area::Area;
+use super::arguments::UNKNOWN;
 use super::difference::{Difference, SCRIPTS};
 use super::find::{Finder, Installed, choose, title};
 use super::planned::{Options, Planned, Script};
 use super::{extensions, mysql, packages, postgres, snapshot, tls, zones};
+use crate::database::program::{self, Runs};
 use crate::database::{Data, Database, Discovery, Engine, Other, Variables, Workload};
 use crate::engine::{self, Version};
 use crate::failure::{Advise, Exit};
@@ -71,6 +73,10 @@ pub async fn plan(
     let mut servers = Vec::new();
     // Each kind once, with the databases that it is about.
     let mut kinds: Vec<(String, Vec<&str>)> = Vec::new();
+    let others = discovery.others.iter();
+    let (copies, others): (Vec<&Other>, Vec<&Other>) = others.partition(|other| other.is_replica);
+    let of = |other: &&Other| replica(&other.workload, &other.container, &other.image);
+    let replicas: Vec<String> = copies.iter().map(of).collect();
     for (index, database) in discovery.databases.iter().enumerate() {
         let mut differences = Vec::new();
         let planned = server(index, database, discovery, data, wishes, &mut finder, &mut differences).await;
@@ -92,11 +98,16 @@ pub async fn plan(
         }
     }
     let kinds = kinds.into_iter().map(|(what, names)| format!("{}: {what}", names.join(", ")));
-    Ok(LocalPlan { servers, differences: left_out(&discovery.others).into_iter().chain(kinds).collect() })
+    let differences = left_out(&others).into_iter().chain(replicas).chain(kinds).collect();
+    Ok(LocalPlan { servers, differences })
+}
+
+pub(super) fn replica(workload: &str, container: &str, image: &str) -> String {
+    format!("{workload}: container {container} ({image}) is a replica of another server and is left out")
 }
 
 /// The containers that are no databases.
-fn left_out(others: &[Other]) -> Option<String> {
+fn left_out(others: &[&Other]) -> Option<String> {
     let of = |other: &Other| (other.workload.clone(), format!("{} ({})", other.container, other.image));
     match others {
         [] => None,
@@ -105,7 +116,10 @@ fn left_out(others: &[Other]) -> Option<String> {
             Some(no_database(&workload, &container))
         }
         _ => {
-            let all = others.iter().map(of).map(|(workload, container)| format!("{container} of {workload}"));
+            let all = others
+                .iter()
+                .map(|other| of(other))
+                .map(|(workload, container)| format!("{container} of {workload}"));
             let all = all.collect::<Vec<_>>().join(", ");
             Some(format!("{} containers are no databases and are left out: {all}", others.len()))
         }
@@ -155,8 +169,10 @@ async fn server(
     if !of_container.is_empty() {
         differs(Difference::InitDb(of_container.join(" ")));
     }
-    let options =
-        Options { initdb, auth_method: variables.get("POSTGRES_HOST_AUTH_METHOD")?, scram_iterations: None };
+    // Bitnami's image trusts everybody where there is no password.
+    let trust = || database.login.password.reveal().is_empty().then(|| "trust".to_owned());
+    let auth_method = variables.get("POSTGRES_HOST_AUTH_METHOD")?.or_else(trust);
+    let options = Options { initdb, auth_method, scram_iterations: None };
     // The images' set-up loads them unless told otherwise.
     let skips = ["MYSQL_INITDB_SKIP_TZINFO", "MARIADB_INITDB_SKIP_TZINFO"];
     let has_names = database.engine != Engine::Postgres
@@ -172,7 +188,18 @@ async fn server(
     if let Some(told) = told.filter(|_| zone.is_none()) {
         differs(Difference::Zone(told));
     }
-    let (args, mut refused) = arguments(database.engine, container, &mut variables)?;
+    let (args, mut refused, of_script) = arguments(database.engine, container, &mut variables)?;
+    if let Some(words) = of_script {
+        differs(Difference::Program(words.join(" ")));
+    }
+    let (args, unfit) = match (database.engine, installed.engine) {
+        (Engine::Postgres, _) => postgres::loadable(&installed, args),
+        (Engine::Mysql, Engine::Mariadb) => mysql::for_mariadb(&args),
+        _ => (args, Vec::new()),
+    };
+    if !unfit.is_empty() {
+        differs(Difference::Unfit(installed.to_string(), unfit.join(" ")));
+    }
     if database.tls.is_some() {
         refused.retain(|word| !tls::is_about(word));
     }
@@ -252,22 +279,31 @@ fn is_in_memory(workload: &Workload, container: &Container) -> bool {
         .any(|mount| mount.mount_path != "/dev/shm" && medium(&mount.name) == Some("Memory"))
 }
 
-/// A container's arguments, without the name of the server where the entrypoint is given one.
-fn arguments(
-    engine: Engine,
-    container: &Container,
-    variables: &mut Variables<'_>,
-) -> anyhow::Result<(Vec<String>, Vec<String>)> {
-    let filled = container.args.iter().flatten().map(|word| variables.filled(word));
-    let words = filled.collect::<anyhow::Result<Vec<_>>>().context("reading the container's arguments")?;
-    let words = match words.split_first() {
-        Some((first, rest)) if !first.starts_with('-') => rest,
-        _ => &words,
+/// The arguments that the server takes here too, those that are left out, and those that a script of the container
+/// gives it, where there is one.
+type Sorted = (Vec<String>, Vec<String>, Option<Vec<String>>);
+
+/// Sorts what the container's command and arguments give to its server.
+fn arguments(engine: Engine, container: &Container, variables: &mut Variables<'_>) -> anyhow::Result<Sorted> {
+    let mut filled = |words: &Option<Vec<String>>| -> Vec<String> {
+        let words = words.iter().flatten();
+        words.map(|word| variables.filled(word).unwrap_or_else(|_| format!("{word}{UNKNOWN}"))).collect()
     };
-    let sorted = if engine == Engine::Postgres { postgres::sort(words) } else { mysql::sort(words) };
+    let (command, args) = (filled(&container.command), filled(&container.args));
+    let all = [&command[..], &args].concat();
+    let files = |path: &str| variables.file(path);
+    let words = match program::runs(&command, &args, &files) {
+        Runs::Server(Some(words)) => words,
+        // A program of the image's own, which hands them on.
+        Runs::Unknown(program) if all.first() == Some(&program) => all[1..].to_vec(),
+        _ => return Ok((Vec::new(), Vec::new(), Some(program::of_script(&command, &args, &files)))),
+    };
+    let sorted = if engine == Engine::Postgres { postgres::sort(&words) } else { mysql::sort(&words) };
     let (kept, mut left_out) = sorted;
-    left_out.splice(0..0, container.command.iter().flatten().cloned());
-    Ok((kept, left_out))
+    let others = (all.len() - words.len()).min(command.len());
+    left_out.splice(0..0, command[..others].iter().cloned());
+    left_out.iter_mut().for_each(|word| word.retain(|c| c != UNKNOWN));
+    Ok((kept, left_out, None))
 }
 
 /// Whether the image is the engine's own: others bring extensions, and are numbered in their own way.
@@ -361,6 +397,63 @@ async fn remedy(database: &Database, version: Option<&Version>, found: &[Install
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_containers_arguments_are_the_servers_where_it_gets_them() {
+        let words = |words: &[&str]| {
+            (!words.is_empty()).then(|| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+        };
+        for (command, args, kept, left_out) in [
+            (&[][..], &["postgres", "-c", "work_mem=5MB"][..], &["-c", "work_mem=5MB"][..], &[][..]),
+            (&["docker-entrypoint.sh"], &["-N", "9"], &["-N", "9"], &["docker-entrypoint.sh"]),
+            (
+                &["docker-entrypoint.sh", "postgres", "-N", "9"],
+                &[],
+                &["-N", "9"],
+                &["docker-entrypoint.sh", "postgres"],
+            ),
+            (&["/bin/bash"], &["-c", "exec docker-entrypoint.sh postgres -c max_connections=300"], &[], &[]),
+            (&["bash", "-c", "exec docker-entrypoint.sh postgres -c max_connections=300"], &[], &[], &[]),
+        ] {
+            let container = Container { command: words(command), args: words(args), ..Container::default() };
+            let (spec, data) = Default::default();
+            let sorted =
+                arguments(Engine::Postgres, &container, &mut Variables::new(&spec, &container, &data))
+                    .unwrap();
+            assert_eq!(
+                (&sorted.0[..], &sorted.1[..]),
+                (&*words(kept).unwrap_or_default(), &*words(left_out).unwrap_or_default()),
+                "{command:?} {args:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_argument_that_the_container_alone_knows_is_left_out() {
+        let of = |name: &str, path: &str| serde_json::json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
+        for (engine, args, kept) in [
+            (Engine::Postgres, ["-c", "cluster_name=$(POD)", "-N9", "$(NONE)"], ["-N9", "$(NONE)"]),
+            (
+                Engine::Mariadb,
+                ["--report-host=$(POD)", "$(POD)", "--x=1", "--y=$(NONE)"],
+                ["--x=1", "--y=$(NONE)"],
+            ),
+        ] {
+            let container =
+                serde_json::json!({"name": "db", "args": args, "env": [of("POD", "metadata.name")]});
+            let container: Container = serde_json::from_value(container).unwrap();
+            let (spec, data) = Default::default();
+            let sorted =
+                arguments(engine, &container, &mut Variables::new(&spec, &container, &data)).unwrap();
+            assert_eq!(
+                (sorted.0.as_slice(), sorted.1.as_slice()),
+                (
+                    &kept.map(String::from)[..],
+                    &args[..2].iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()[..]
+                )
+            );
+        }
+    }
 
     #[test]
     fn images_of_the_engine_itself_are_plain() {

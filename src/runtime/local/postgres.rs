@@ -2,7 +2,7 @@
 //! logins.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use tokio_postgres::config::SslMode;
@@ -10,7 +10,9 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::arguments::{UNKNOWN, leads_out};
 use super::beneath;
+use super::find::Installed;
 use super::planned::{Options, Planned};
 use super::prepared::{Placed, Stage};
 use super::program::{Setting, argument};
@@ -25,25 +27,53 @@ use crate::trust::{Name, Trust};
 /// log, twice.
 const HAS_STRATEGY: u32 = 15;
 
-/// Settings that belong to testbed: those of the manifest are for the inside of a container.
-const OURS: [&str; 16] = [
-    "port",
-    "listen_addresses",
-    "unix_socket_directories",
+/// Settings that belong to testbed: those of the manifest are for the inside of a container, where their files and
+/// programs are.
+const OURS: [&str; 38] = [
+    "archive_cleanup_command",
+    "archive_command",
+    "archive_library",
+    "archive_mode",
+    "config_file",
     "data_directory",
+    "dynamic_library_path",
+    "dynamic_shared_memory_type",
+    "external_pid_file",
     "hba_file",
     "ident_file",
-    "config_file",
-    "external_pid_file",
-    "logging_collector",
-    "log_directory",
+    "krb_server_keyfile",
+    "listen_addresses",
     "log_destination",
-    "dynamic_shared_memory_type",
+    "log_directory",
+    "log_file_mode",
+    "log_filename",
+    "logging_collector",
+    "min_dynamic_shared_memory",
+    "oauth_validator_libraries",
+    "port",
+    "primary_conninfo",
+    "promote_trigger_file",
+    "recovery_end_command",
+    "restore_command",
     "ssl",
     "ssl_ca_file",
     "ssl_cert_file",
+    "ssl_crl_dir",
+    "ssl_crl_file",
+    "ssl_dh_params_file",
     "ssl_key_file",
+    "ssl_passphrase_command",
+    "stats_temp_directory",
+    "unix_socket_directories",
+    "unix_socket_directory",
+    "unix_socket_group",
+    "unix_socket_permissions",
 ];
+/// Switches that take a value, and those of all that say the same as a setting of testbed's.
+const WITH_VALUE: &str = "BCDNSWcdfhkoprtv-";
+const OUR_SWITCHES: &str = "CDhiklpr";
+/// Paths that are read here too.
+const READ: [&str; 1] = ["extension_control_path"];
 
 /// Shared memory is kept in files of the data folder, so that it goes with them.
 const SHARED_MEMORY: &str = "dynamic_shared_memory_type=mmap";
@@ -215,40 +245,114 @@ pub(super) fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsStri
 /// Sorts a container's arguments into those that the server takes here too and those that are left out.
 pub(super) fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
     let (mut kept, mut left_out) = (Vec::new(), Vec::new());
-    let mut args = args.iter().peekable();
+    let mut args = args.iter();
     while let Some(arg) = args.next() {
-        // A switch and its value, in one word or two.
-        let takes_next = ["-c", "-p", "-D", "-h", "-k", "-N", "-B", "-S", "-W", "-d", "-f", "-t", "-o"]
-            .contains(&arg.as_str());
-        let value = if takes_next { args.next() } else { None };
-        let setting = match (arg.as_str(), value) {
-            ("-c", Some(setting)) => setting.as_str(),
-            ("-p" | "-D" | "-h" | "-k", _) | ("-i", None) => OURS[0],
-            (other, _) => other.strip_prefix("--").or_else(|| other.strip_prefix("-c")).unwrap_or_default(),
-        };
-        let name = setting.split('=').next().unwrap_or_default().trim().replace('-', "_").to_lowercase();
-        let place = if OURS.contains(&name.as_str()) { &mut left_out } else { &mut kept };
-        place.extend([arg].into_iter().chain(value).cloned());
+        let mut next = None;
+        let mut is_left = arg.contains(UNKNOWN) || arg.strip_prefix("--").is_some_and(is_ours);
+        // Several may stand in one word, the last one with its value, which may be the next word.
+        let mut switches = arg.strip_prefix('-').filter(|rest| !rest.starts_with('-')).unwrap_or_default();
+        while let Some(switch) = switches.chars().next() {
+            switches = &switches[switch.len_utf8()..];
+            is_left |= OUR_SWITCHES.contains(switch);
+            if WITH_VALUE.contains(switch) {
+                next = if switches.is_empty() { args.next() } else { None };
+                let value = next.map_or(switches, String::as_str);
+                is_left |= if switch == 'c' { is_ours(value) } else { leads_out(value) };
+                break;
+            }
+        }
+        let place = if is_left { &mut left_out } else { &mut kept };
+        place.extend([arg].into_iter().chain(next).cloned());
     }
     (kept, left_out)
 }
 
-/// The same for the arguments of `initdb`: folders and passwords are testbed's.
+/// Name and value of a setting, such as `work_mem=4MB`.
+fn read(setting: &str) -> (String, &str) {
+    let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
+    (name.trim().replace('-', "_").to_lowercase(), value.trim())
+}
+
+fn is_ours(setting: &str) -> bool {
+    let (name, value) = read(setting);
+    let is_on = ["on", "true", "yes", "1"].contains(&value.to_lowercase().as_str());
+    OURS.contains(&name.as_str())
+        || (leads_out(value) && !READ.contains(&name.as_str()))
+        // The system has none unless somebody has set them aside.
+        || (name == "huge_pages" && is_on)
+}
+
+/// Sorts out the libraries that the server is to load and does not have: it would not start.
+pub(super) fn loadable(installed: &Installed, args: Vec<String>) -> (Vec<String>, Vec<String>) {
+    let Some(folder) = libraries(installed) else { return (args, Vec::new()) };
+    let (mut kept, mut left_out): (Vec<String>, Vec<String>) = Default::default();
+    for word in args {
+        let setting = word.strip_prefix("--").or_else(|| word.strip_prefix("-c")).unwrap_or(&word);
+        let before = &word[..word.len() - setting.len()];
+        let (name, value) = read(setting);
+        let is_there = |library: &&str| {
+            let name = library.trim_matches([' ', '"', '\'']);
+            let name = name.strip_prefix("$libdir/").unwrap_or(name);
+            name.is_empty() || folder.join(format!("{}.so", name.trim_end_matches(".so"))).exists()
+        };
+        let (there, missing): (Vec<&str>, Vec<&str>) = value.split(',').partition(is_there);
+        if !name.ends_with("_preload_libraries") || missing.is_empty() {
+            kept.push(word);
+            continue;
+        }
+        left_out.push(format!("{name}={}", missing.join(",")));
+        if !there.is_empty() {
+            kept.push(format!("{before}{name}={}", there.join(",")));
+        } else if before.is_empty() && kept.last().is_some_and(|last| last == "-c") {
+            kept.pop();
+        }
+    }
+    (kept, left_out)
+}
+
+/// Where the server looks for libraries: beside its programs, or where Fedora and Alpine have them.
+fn libraries(installed: &Installed) -> Option<PathBuf> {
+    let root = installed.program.parent()?.parent()?;
+    let major = installed.version.0.first()?;
+    let shared = [
+        root.join("lib/postgresql"),
+        root.join("lib"),
+        PathBuf::from(format!("/usr/lib/postgresql{major}")),
+        PathBuf::from("/usr/lib64/pgsql"),
+        PathBuf::from("/usr/lib/pgsql"),
+    ];
+    shared.into_iter().find(|folder| folder.join("plpgsql.so").exists())
+}
+
+/// The same for the arguments of `initdb`: folders and passwords are testbed's, and settings as above.
 pub(super) fn sort_initdb(args: &[String]) -> (Vec<String>, Vec<String>) {
+    const LONG: [&str; 6] = ["--waldir", "--xlogdir", "--pgdata", "--pwfile", "--pwprompt", "--username"];
     let (mut kept, mut left_out) = (Vec::new(), Vec::new());
     let mut args = args.iter();
     while let Some(arg) = args.next() {
-        let is_long = ["--waldir", "--xlogdir", "--pgdata", "--pwfile", "--username"]
-            .iter()
-            .any(|long| arg.strip_prefix(long).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')));
-        let is_short = ["-X", "-D", "-U"].iter().any(|short| arg.starts_with(short));
-        if !is_long && !is_short && !["-W", "--pwprompt"].contains(&arg.as_str()) {
-            kept.push(arg.clone());
-            continue;
+        let mut next = None;
+        let name = arg.split('=').next().unwrap_or_default();
+        // A clear beginning of a name counts for it.
+        let mut is_left = name.len() > 3 && LONG.iter().any(|long| long.starts_with(name));
+        if is_left && !arg.contains('=') && name != "--pwprompt" {
+            next = args.next();
         }
-        left_out.push(arg.clone());
-        let takes_next = is_long && !arg.contains('=') || is_short && arg.len() == 2;
-        left_out.extend(if takes_next { args.next() } else { None }.cloned());
+        if name.len() > 3 && "--set".starts_with(name) {
+            next = if arg.contains('=') { None } else { args.next() };
+            is_left = is_ours(next.map_or_else(|| &arg[(name.len() + 1).min(arg.len())..], String::as_str));
+        }
+        let mut switches = arg.strip_prefix('-').filter(|rest| !rest.starts_with('-')).unwrap_or_default();
+        while let Some(switch) = switches.chars().next() {
+            switches = &switches[switch.len_utf8()..];
+            is_left |= "DUWX".contains(switch);
+            if "ADELTUXc".contains(switch) {
+                next = if switches.is_empty() { args.next() } else { None };
+                is_left |= switch == 'c' && is_ours(next.map_or(switches, String::as_str));
+                break;
+            }
+        }
+        let place = if is_left { &mut left_out } else { &mut kept };
+        place.extend([arg].into_iter().chain(next).cloned());
     }
     (kept, left_out)
 }
@@ -434,6 +538,108 @@ mod tests {
         let (kept, left_out) = sort(&args.map(String::from));
         assert_eq!(kept, ["-c", "max_connections=200", "--shared_buffers=1GB", "-N", "20"]);
         assert_eq!(left_out, ["-p", "5433", "-c", "Unix-Socket-Directories=/x", "-i"]);
+    }
+
+    #[test]
+    fn no_argument_leads_out_of_the_runs_folder_or_runs_a_program() {
+        let sorted = |args: &[&str]| sort(&args.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        for args in [
+            &["-D/X"][..],
+            &["-k/X"],
+            &["-p5433"],
+            &["-c", "data_directory=/X"],
+            &["-cdata_directory=/X"],
+            &["-ic", "data_directory=/X"],
+            &["--log-directory=/X"],
+            &["--log_filename=x"],
+            &["-c", "ident_file=/X"],
+            &["-c", "stats_temp_directory=/X"],
+            &["-c", "krb_server_keyfile=/X"],
+            &["-c", "ssl_crl_dir=/X"],
+            &["-c", "ssl_passphrase_command=touch x"],
+            &["-c", "archive_mode=on"],
+            &["-c", "archive_command=cp %p x"],
+            &["--archive-command=cp %p x"],
+            &["-c", "archive_library=x"],
+            &["-c", "restore_command=cp x %p"],
+            &["-c", "archive_cleanup_command=x"],
+            &["-c", "recovery_end_command=x"],
+            &["-c", "dynamic_library_path=/X"],
+            &["-c", "shared_preload_libraries=/X/evil"],
+            &["-c", "huge_pages=on"],
+            &["-r", "/X"],
+        ] {
+            let (kept, left_out) = sorted(args);
+            assert_eq!(
+                (kept.len(), left_out.as_slice()),
+                (0, &*args.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()),
+                "{args:?}"
+            );
+        }
+        let kept = [
+            "-N20",
+            "-F",
+            "-c",
+            "search_path=\"$user\",public",
+            "--timezone=Europe/Berlin",
+            "-c",
+            "extension_control_path=/x:$system",
+            "-c",
+            "huge_pages=try",
+        ];
+        assert_eq!(sorted(&kept), (kept.map(String::from).to_vec(), Vec::new()));
+    }
+
+    #[test]
+    fn arguments_of_initdb_lead_nowhere_else_either() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        for args in [
+            &["-kX/wal"][..],
+            &["-X", "/wal"],
+            &["--wald=/wal"],
+            &["--waldir", "/wal"],
+            &["-W"],
+            &["--set", "archive_command=touch x"],
+            &["--set=archive_command=touch x"],
+            &["-c", "archive_command=touch x"],
+            &["-carchive_command=touch x"],
+        ] {
+            assert_eq!(sort_initdb(&words(args)), (Vec::new(), words(args)), "{args:?}");
+        }
+        let kept =
+            words(&["--data-checksums", "-k", "-E", "UTF8", "--set", "work_mem=5MB", "-cwork_mem=5MB"]);
+        assert_eq!(sort_initdb(&kept), (kept.clone(), Vec::new()));
+    }
+
+    #[test]
+    fn libraries_that_are_not_installed_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("lib")).unwrap();
+        for library in ["plpgsql", "auto_explain"] {
+            std::fs::write(at("lib").join(format!("{library}.so")), "").unwrap();
+        }
+        let installed = Installed {
+            engine: crate::database::Engine::Postgres,
+            version: crate::engine::Version(vec![15, 18]),
+            program: at("bin/postgres"),
+            build: String::new(),
+        };
+        let sorted = |args: &[&str]| {
+            let (kept, left_out) = loadable(&installed, args.iter().map(|word| (*word).to_owned()).collect());
+            format!("{} / {}", kept.join(" "), left_out.join(" "))
+        };
+        assert_eq!(
+            sorted(&["-c", "shared_preload_libraries=timescaledb,auto_explain", "-N", "9"]),
+            "-c shared_preload_libraries=auto_explain -N 9 / shared_preload_libraries=timescaledb"
+        );
+        assert_eq!(
+            sorted(&["-F", "-c", "shared_preload_libraries=pg_cron"]),
+            "-F / shared_preload_libraries=pg_cron"
+        );
+        assert_eq!(sorted(&["--shared-preload-libraries=pg_cron"]), " / shared_preload_libraries=pg_cron");
+        let all = ["-cshared_preload_libraries=auto_explain", "-c", "work_mem=5MB"];
+        assert_eq!(sorted(&all), format!("{} / ", all.join(" ")));
     }
 
     #[test]
