@@ -56,8 +56,8 @@ pub(crate) async fn start(
     let process = child.id().and_then(Process::with_id);
     let noted = process.map(|process| registry::Command { process, has_group });
     let mut running = Running { child, asked: None, noted, run_id: run_id.to_owned() };
-    // What came before the command was there has not reached it, whoever has sent it.
-    if let Some(signal) = signals.already().await {
+    // What the terminal has sent before the command was there has not reached it.
+    if !has_group && let Some(signal) = signals.already().await {
         running.end(signal).await;
         running.asked = Some(Instant::now()).filter(|_| !MESSAGES.contains(&signal));
     }

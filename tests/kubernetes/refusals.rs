@@ -16,7 +16,8 @@ fn nothing_is_created_for_a_wrong_manifest() {
         (service.to_owned(), "selects no pod of the manifest"),
         (map.to_owned(), "stands in m.yaml: document 1 (line 1) already"),
         (format!("{service}---\n{pod}"), "set MYSQL_ROOT_PASSWORD"),
-        (map.replace("first", &"x".repeat(60)), "Kubernetes takes 63"),
+        (map.replace("first", &"x".repeat(250)), "Kubernetes takes 253"),
+        (service.replace("db-run-1", &"x".repeat(64)), "Kubernetes takes 63"),
         (map.replace("first-run-1", "b, namespace: elsewhere"), "is for namespace elsewhere"),
         (
             map.replace("first-run-1", "b, labels: {test-dependencies: other}"),
