@@ -278,7 +278,7 @@ impl Image {
             .rsplit_once(':')
             .filter(|(_, tag)| !tag.contains('/'))
             .map_or((path, None), |(name, tag)| (name, Some(tag)));
-        let fit = |tag: &&str| builtin::is_tag(tag) && *tag != "latest";
+        let fit = |tag: &&str| builtin::is_version(tag) && *tag != "latest";
         if is_bitnami {
             // The official image has PostgreSQL's major versions, and two numbers of the others.
             let version = engine::version(image).as_deref().and_then(Version::leading);
@@ -289,7 +289,7 @@ impl Image {
             true => Self {
                 tag: tag.filter(fit).map(Into::into),
                 own: None,
-                unfit: tag.filter(|tag| !tag.is_empty() && !builtin::is_tag(tag)).map(Into::into),
+                unfit: tag.filter(|tag| !tag.is_empty() && !builtin::is_version(tag)).map(Into::into),
             },
             false => Self { tag: None, own: Some(image.into()), unfit: None },
         }

@@ -73,7 +73,7 @@ pub fn read(text: &str) -> Option<Told> {
     if testcontainers.is_some()
         && let Some((version, rest)) = after.split_once(":///").or_else(|| after.split_once("://"))
     {
-        tag = Some(version.to_owned()).filter(|tag| crate::manifest::builtin::is_tag(tag));
+        tag = Some(version.to_owned()).filter(|tag| crate::manifest::builtin::is_version(tag));
         after = rest;
     } else {
         // `mysql:8` is an image, and `postgres: a database` is prose.

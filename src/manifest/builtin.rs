@@ -65,8 +65,13 @@ pub struct With {
 }
 
 /// Whether a text can be an image's tag.
-pub fn is_tag(text: &str) -> bool {
+fn is_tag(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
+/// Whether a database can be asked for with this tag.
+pub fn is_version(tag: &str) -> bool {
+    is_tag(tag) && !is_meant_as_port(tag)
 }
 
 /// Whether a tag is one that no version of a server has, and a port of this machine could be.
