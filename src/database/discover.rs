@@ -496,25 +496,22 @@ fn server_port(
     if let Some(text) = workload.annotations.get(PORT_ANNOTATION) {
         return parse(PORT_ANNOTATION, text);
     }
-    let words = container.command.iter().flatten().chain(container.args.iter().flatten());
-    // Of what the container alone knows, only the port matters.
-    let words: Vec<(&String, anyhow::Result<String>)> =
-        words.map(|word| (word, variables.filled(word))).collect();
-    let text = |(raw, filled): &(&String, anyhow::Result<String>)| match filled {
-        Ok(text) => text.clone(),
-        Err(_) => (*raw).clone(),
-    };
     let (short, variable) =
         if engine == Engine::Postgres { ("-p", "PGPORT") } else { ("-P", "MYSQL_TCP_PORT") };
-    let is_port = |word: &str| word.starts_with("--port=") || word.starts_with("port=");
-    let named = words.iter().position(|word| is_port(&text(word)));
-    let next = || words.iter().position(|word| ["--port", short].contains(&text(word).as_str()));
-    if let Some(at) = named.or_else(|| next().map(|at| at + 1)).filter(|at| *at < words.len()) {
-        let (_, filled) = words.into_iter().nth(at).unwrap_or_else(|| unreachable!("it was found"));
-        let filled = filled.context("the server's argument for the port")?;
-        let text =
-            if is_port(&filled) { filled.split_once('=').map_or("", |(_, port)| port) } else { &filled };
-        return parse("the server's argument for the port", text);
+    let what = "the server's argument for the port";
+    let mut words = container.command.iter().flatten().chain(container.args.iter().flatten());
+    while let Some(raw) = words.next() {
+        // Of what the container alone knows, only the port matters.
+        let filled = variables.filled(raw);
+        let word = filled.as_deref().unwrap_or(raw);
+        if word.starts_with("--port=") || word.starts_with("port=") {
+            return parse(what, filled.context(what)?.split_once('=').map_or("", |(_, port)| port));
+        }
+        if ["--port", short].contains(&word)
+            && let Some(next) = words.next()
+        {
+            return parse(what, &variables.filled(next).context(what)?);
+        }
     }
     // Bitnami's images have variables of their own.
     let own = match engine {

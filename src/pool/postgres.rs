@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::{DbError, Severity, SqlState};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -192,12 +193,7 @@ impl Session {
         if !is_own_here {
             return Ok(());
         }
-        let deadline = Instant::now() + PATIENCE;
-        while !gone.is_empty() && !self.client.query(END_OF_POOLS, &[&PREFIX, &gone]).await?.is_empty() {
-            anyhow::ensure!(Instant::now() < deadline, "the session of a pool that is gone does not end");
-            sleep(AGAIN).await;
-        }
-        Ok(())
+        self.end(END_OF_POOLS, &[&PREFIX, &gone]).await.context("ending the sessions of pools that are gone")
     }
 
     /// The databases whose names begin like that.
@@ -210,7 +206,7 @@ impl Session {
     /// Removes a pool's databases. Nobody makes one any more, but a server goes on with what a client that is gone has
     /// asked it for.
     pub(super) async fn clear(&self, pool: &str) -> anyhow::Result<()> {
-        self.end(END_NAMED, pool).await.with_context(|| format!("ending the sessions of {pool}"))?;
+        self.end(END_NAMED, &[&pool]).await.with_context(|| format!("ending the sessions of {pool}"))?;
         let mut removed = Ok(());
         for name in self.named(pool).await?.into_iter().filter(|name| pool_of(name) == Some(pool)) {
             // What is in the way of one is not in that of the others.
@@ -250,13 +246,13 @@ impl Session {
 
     /// Ends who is in the database, and waits until they have left.
     async fn empty(&self, name: &str) -> anyhow::Result<()> {
-        self.end(END, name).await.with_context(|| format!("ending who is in the database {name}"))
+        self.end(END, &[&name]).await.with_context(|| format!("ending who is in the database {name}"))
     }
 
     /// Ends those whom a statement of that kind finds, and waits until it finds none any more.
-    async fn end(&self, statement: &str, what: &str) -> anyhow::Result<()> {
+    async fn end(&self, statement: &str, whom: &[&(dyn ToSql + Sync)]) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while !self.client.query(statement, &[&what]).await?.is_empty() {
+        while !self.client.query(statement, whom).await?.is_empty() {
             anyhow::ensure!(Instant::now() < deadline, "somebody does not leave");
             sleep(AGAIN).await;
         }

@@ -8,7 +8,6 @@
 
 pub mod account;
 pub mod area;
-mod arguments;
 pub mod as_made;
 pub mod aside;
 mod beneath;

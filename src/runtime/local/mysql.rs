@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, SslOpts};
 
-use super::arguments::{UNKNOWN, leads_out};
+use super::difference::{UNKNOWN, leads_out};
 use super::find::Installed;
 use super::planned::Planned;
 use super::prepared::{Placed, Stage};

@@ -9,8 +9,7 @@ use k8s_openapi::api::core::v1::Container;
 
 use super::account;
 use super::area::Area;
-use super::arguments::UNKNOWN;
-use super::difference::{Difference, SCRIPTS};
+use super::difference::{Difference, SCRIPTS, UNKNOWN};
 use super::find::{Finder, Installed, choose, title};
 use super::planned::{Options, Planned, Script};
 use super::{extensions, mysql, packages, postgres, snapshot, tls, zones};

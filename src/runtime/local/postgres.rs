@@ -10,8 +10,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::arguments::{UNKNOWN, leads_out};
 use super::beneath;
+use super::difference::{UNKNOWN, leads_out};
 use super::find::Installed;
 use super::planned::{Options, Planned};
 use super::prepared::{Placed, Stage};
