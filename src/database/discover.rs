@@ -51,17 +51,9 @@ pub struct Discovery {
 
 impl Discovery {
     /// The same without copies of other servers, which are made in a cluster alone.
-    pub fn without_replicas(mut self, data: &Data) -> Self {
-        let workloads = &self.workloads;
-        let is_copy = |database: &mut Database| {
-            let of = workloads.iter().filter(|workload| workload.id == database.workload);
-            let mut containers = of.flat_map(|of| of.containers().map(move |container| (of, container)));
-            containers.any(|(of, container)| {
-                container.name == database.container
-                    && login::is_replica(&mut Variables::new(&of.spec, container, data))
-            })
-        };
-        self.others.extend(self.databases.extract_if(.., is_copy).map(|database| Other {
+    pub fn without_replicas(mut self) -> Self {
+        let replicas = self.databases.extract_if(.., |database| database.is_replica);
+        self.others.extend(replicas.map(|database| Other {
             workload: database.workload,
             container: database.container,
             image: database.image,
@@ -440,6 +432,7 @@ fn database(
         server_port,
         workload: workload.id.clone(),
         container: container.name.clone(),
+        is_replica: login::is_replica(variables),
         entrypoint_is_known: own_entrypoint
             && vendor != Vendor::RedHat
             && engine::identify(&image).0 == Some(engine),

@@ -154,6 +154,9 @@ pub struct Database {
     /// The server's administrator, where the manifest tells the password: may look at what proves the final
     /// server.
     pub admin: Option<Login>,
+    /// Whether it copies another server.
+    #[serde(skip)]
+    pub is_replica: bool,
     /// Whether the container runs the entrypoint of an image whose log can be read for the course of its
     /// set-up.
     pub entrypoint_is_known: bool,

@@ -9,6 +9,7 @@ use crate::run_id::RunId;
 /// A server that goes by its engine's name, with the user `striv` and an awkward password.
 pub(super) fn database(engine: Engine) -> Database {
     Database {
+        is_replica: false,
         entrypoint_is_known: true,
         becomes_process_1: true,
         arguments: None,

@@ -140,7 +140,7 @@ impl Plan {
             data.close();
         }
         let discovery = discover(&mut objects, &run_id, &data)?;
-        let discovery = if is_in_cluster { discovery } else { discovery.without_replicas(&data) };
+        let discovery = if is_in_cluster { discovery } else { discovery.without_replicas() };
         let unreached = discovery.others.iter().filter(|other| other.is_server);
         warnings_in_cluster.extend(unreached.map(|other| {
             format!("{}: container {} is left to Kubernetes: {}", other.workload, other.container, other.why)

@@ -440,7 +440,7 @@ fn a_replica_is_for_a_cluster_alone() {
     let pairs = [("POSTGRES_REPLICATION_MODE", "slave"), ("POSTGRES_PASSWORD", "p")];
     let found = discovery(&(service("{port: 5432}") + &pod("bitnami/postgresql:16", &env(&pairs)))).unwrap();
     assert_eq!(login(&found.databases[0]).1, "p");
-    let found = found.without_replicas(&Data::default());
+    let found = found.without_replicas();
     assert!(found.databases.is_empty() && found.others[0].is_replica);
 }
 
