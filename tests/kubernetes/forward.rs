@@ -28,8 +28,8 @@ fn a_wait_from_outside_makes_few_requests() {
     let Some(requests) = audit::requests_of(&namespace, "limited") else { return };
     let forwards =
         requests.iter().filter(|request| request["objectRef"]["subresource"] == "portforward").count();
-    // A second one where a goodbye is still on its way when the next attempt begins, or an attempt is late; a
-    // third while the node holds one up.
+    // A second one where an attempt is late, so that another begins beside it; a third while the node holds up
+    // a goodbye.
     assert!((2..=6).contains(&forwards), "{forwards} port-forwards: {:?}", audit::verbs(&requests));
     // Six objects, who may forward a port (two), what the run has by then and later (four), events (two),
     // logs and notes (two each).

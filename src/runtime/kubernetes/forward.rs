@@ -21,7 +21,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Error;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, ReadHalf, duplex, join, split};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -102,8 +102,8 @@ async fn serve(listener: TcpListener, way: Way) {
                 let way = way.clone();
                 // Else the client sees its connection closed, as with a server that is down.
                 connections.spawn(async move {
-                    if let Ok((uid, tunnel)) = way.tunnel().await {
-                        let _ = way.carry(uid, tunnel, client).await;
+                    if let Ok(taken) = way.tunnel().await {
+                        let _ = taken.carry(client).await;
                     }
                 });
             }
@@ -119,7 +119,7 @@ struct Way {
     port: u16,
     pods: watch::Receiver<Pods>,
     tunnels: Arc<Mutex<Tunnels>>,
-    /// Told of each connection that is over.
+    /// Told of each tunnel that is given back.
     over: Arc<Notify>,
 }
 
@@ -127,7 +127,7 @@ struct Way {
 struct Tunnels {
     /// Those that carry nothing, and their pods' uids: another pod may have the name of one that is gone.
     spare: Vec<(String, Tunnel)>,
-    carrying: usize,
+    taken: usize,
     /// Why there was none the last time.
     failed: Option<Failed>,
 }
@@ -140,18 +140,21 @@ struct Failed {
 }
 
 impl Way {
-    /// A tunnel that carries nothing, and the uid of the pod that it leads to. After one that could not be
-    /// opened, the next is tried with growing pauses.
-    async fn tunnel(&self) -> io::Result<(String, Tunnel)> {
+    /// A tunnel that carries nothing. After one that could not be opened, the next is tried with growing
+    /// pauses.
+    async fn tunnel(&self) -> io::Result<Taken> {
         let of = |pod: &Pod| Some((pod.metadata.name.clone()?, pod.metadata.uid.clone()?));
         let pod = serving(&self.pods.borrow(), &self.workload).and_then(of);
         let (pod, uid) = pod.ok_or_else(|| {
             io::Error::new(io::ErrorKind::ConnectionRefused, "there is no pod to connect to")
         })?;
-        while let Some((leads_to, mut tunnel)) = self.take() {
-            if leads_to == uid && tunnel.answers().await {
-                return Ok((uid, tunnel));
+        loop {
+            let Some((leads_to, tunnel)) = self.tunnels().spare.pop() else { break };
+            let mut taken = self.taken(leads_to, tunnel);
+            if taken.uid == uid && taken.answers().await {
+                return Ok(taken);
             }
+            taken.tunnel = None;
         }
         let before = match &self.tunnels().failed {
             Some(failed) if failed.uid == uid && Instant::now() < failed.again => {
@@ -171,7 +174,7 @@ impl Way {
         let why = match timeout(OPENING, opening).await {
             Ok(Ok(tunnel)) => {
                 self.tunnels().failed = None;
-                return Ok((uid, tunnel));
+                return Ok(self.taken(uid, tunnel));
             }
             Ok(Err(error)) => {
                 format!("is not opened: {:#}", explain(&self.cluster, error, &format!("pod {pod}")))
@@ -183,45 +186,13 @@ impl Way {
         Err(error)
     }
 
-    fn take(&self) -> Option<(String, Tunnel)> {
-        self.tunnels().spare.pop()
+    fn taken(&self, uid: String, tunnel: Tunnel) -> Taken {
+        self.tunnels().taken += 1;
+        Taken { way: self.clone(), uid, tunnel: Some(tunnel) }
     }
 
     fn tunnels(&self) -> MutexGuard<'_, Tunnels> {
         self.tunnels.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Carries one connection, and keeps the tunnel for the next.
-    async fn carry(
-        &self,
-        uid: String,
-        mut tunnel: Tunnel,
-        near: impl AsyncRead + AsyncWrite,
-    ) -> io::Result<()> {
-        self.tunnels().carrying += 1;
-        let ended = tunnel.carry(self.port, near).await;
-        let ended = ended.map_err(|error| broken(&format!("has ended: {error}"))).and_then(|ended| {
-            match &ended.refused {
-                // A node tells at length which of its parts told which other one that nobody listens.
-                None => Ok((ended.is_usable, Ok(()))),
-                Some(said) if said.contains("refused") => {
-                    Ok((ended.is_usable, Err(io::ErrorKind::ConnectionRefused.into())))
-                }
-                // Such as that the pod's network is gone, and with it all that this tunnel leads to.
-                Some(said) => {
-                    Err(broken(&format!("leads nowhere: {}", said.chars().take(LONGEST).collect::<String>())))
-                }
-            }
-        });
-        let mut tunnels = self.tunnels();
-        tunnels.carrying -= 1;
-        if let Ok((true, _)) = ended {
-            tunnels.spare.truncate(SPARE - 1);
-            tunnels.spare.push((uid, tunnel));
-        }
-        drop(tunnels);
-        self.over.notify_waiters();
-        ended?.1
     }
 
     /// Waits a moment for a tunnel whose connection is about to be over: that is sooner than a new one.
@@ -229,11 +200,60 @@ impl Way {
         let over = self.over.notified();
         let is_worth_it = {
             let tunnels = self.tunnels();
-            tunnels.spare.is_empty() && tunnels.carrying > 0
+            tunnels.spare.is_empty() && tunnels.taken > 0
         };
         if is_worth_it {
             let _ = timeout(ENDING, over).await;
         }
+    }
+}
+
+/// A tunnel that nobody else has. It is given back when this is dropped.
+struct Taken {
+    way: Way,
+    uid: String,
+    /// `None` once it is of no more use.
+    tunnel: Option<Tunnel>,
+}
+
+impl Taken {
+    async fn answers(&mut self) -> bool {
+        match &mut self.tunnel {
+            Some(tunnel) => tunnel.answers().await,
+            None => false,
+        }
+    }
+
+    /// Carries one connection.
+    async fn carry(mut self, near: impl AsyncRead + AsyncWrite) -> io::Result<()> {
+        let mut tunnel = self.tunnel.take().ok_or(io::ErrorKind::NotConnected)?;
+        let ended = tunnel.carry(self.way.port, near).await;
+        let ended = ended.map_err(|error| broken(&format!("has ended: {error}")))?;
+        let answer = match &ended.refused {
+            // A node tells at length which of its parts told which other one that nobody listens.
+            None => Ok(()),
+            Some(said) if said.contains("refused") => Err(io::ErrorKind::ConnectionRefused.into()),
+            // Such as that the pod's network is gone, and with it all that this tunnel leads to.
+            Some(said) => {
+                let said: String = said.chars().take(LONGEST).collect();
+                return Err(broken(&format!("leads nowhere: {said}")));
+            }
+        };
+        self.tunnel = ended.is_usable.then_some(tunnel);
+        answer
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut tunnels = self.way.tunnels();
+        tunnels.taken -= 1;
+        if let Some(tunnel) = self.tunnel.take() {
+            tunnels.spare.truncate(SPARE - 1);
+            tunnels.spare.push((std::mem::take(&mut self.uid), tunnel));
+        }
+        drop(tunnels);
+        self.way.over.notify_waiters();
     }
 }
 
@@ -259,11 +279,13 @@ impl Dial for Way {
     fn dial(&self) -> BoxFuture<'_, io::Result<Box<dyn Connection>>> {
         Box::pin(async {
             self.spare().await;
-            let (uid, tunnel) = self.tunnel().await?;
+            // A probe that does not wait for it any more leaves it to the next attempt.
+            let (way, (found, finds)) = (self.clone(), oneshot::channel());
+            tokio::spawn(async move { found.send(way.tunnel().await) });
+            let taken = finds.await.map_err(io::Error::other)??;
             let (near, other) = duplex(ON_THE_WAY);
             let (stream, to_server) = split(near);
-            let way = self.clone();
-            let carried = tokio::spawn(async move { way.carry(uid, tunnel, other).await });
+            let carried = tokio::spawn(taken.carry(other));
             Ok(Box::new(join(Near { stream, carried: Some(carried) }, to_server)) as Box<dyn Connection>)
         })
     }
