@@ -258,7 +258,7 @@ $(context.pipelineRun.uid) and $(params.NAME) as Tekton spells them, and
 A FORMAT is testing-databases, dotenv, urls or tera:FILE. A template has
 {{ run_id }}, {{ database.NAME.url }} and {% for d in databases %}; a database
 has name, engine, driver, host, port, user, password, database, url, jdbc_url,
-dsn and arguments.
+dsn, ca and arguments.
 
 Standard output is the run id; progress goes to standard error.
 
@@ -299,11 +299,11 @@ Examples:
   testbed gc -A -o json                in all namespaces
 
 On this machine: runs whose testbed was killed or whose servers have all ended,
-prepared data that nobody has used for a month, and seeds for which there is no
-room. In the cluster, where testbed runs in a pod or one is named: what has the
+runs whose lifetime is over, prepared data that nobody has used for a month, and
+seeds for which there is no room. In the cluster, where testbed runs in a pod or one is named: what has the
 labels of a run and app.kubernetes.io/managed-by=testbed, once the annotation
-testbed/expires of all of the run's objects is in the past, by the API server's
-clock. Another text there, such as never, keeps the run.
+testbed/expires of all of the run's Pods and workloads is in the past, by the
+API server's clock. Another text there, such as never, keeps the run.
 
 Anybody may call it at any time.";
 

@@ -99,8 +99,8 @@ pub struct Source {
 
     /// How long the run may live.
     ///
-    /// In a cluster its pods stop then, and testbed gc removes what is left; on this machine the next command does,
-    /// once an `up` is older; none for no end [default: 2h in a cluster, none on this machine]
+    /// In a cluster its pods stop then, and testbed gc removes what is left; on this machine the next up, run,
+    /// seed, status, down or gc does; none for no end [default: 2h in a cluster, none on this machine]
     #[arg(long, value_name = "DURATION", env = "TESTBED_LIFETIME", value_parser = Lifetime::parse, hide_short_help = true)]
     pub lifetime: Option<Lifetime>,
 
