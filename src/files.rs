@@ -2,6 +2,8 @@
 //! to a bound; written so that they appear whole or not at all. And locks that nobody else can take, waited
 //! for no longer than told.
 
+mod tree;
+
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
@@ -15,6 +17,8 @@ use rustix::fs::{AtFlags, CWD, OFlags, RenameFlags, linkat, renameat_with};
 
 use crate::failure::{Advise, usage};
 use crate::reading;
+
+pub use tree::{remove_all, remove_all_at};
 
 /// More than any file of testbed's own has.
 pub const MOST: usize = 16 << 20;

@@ -235,7 +235,7 @@ async fn delete(folder: &Path) -> anyhow::Result<()> {
     let deadline = Instant::now() + GOING;
     loop {
         let doomed = folder.to_owned();
-        match background::run(move || files::if_there(std::fs::remove_dir_all(doomed))).await? {
+        match background::run(move || files::if_there(files::remove_all(&doomed))).await? {
             Ok(_) => return Ok(()),
             Err(error) if Instant::now() >= deadline => {
                 return Err(error).with_context(|| format!("removing {}", folder.display()));

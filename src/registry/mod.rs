@@ -146,7 +146,7 @@ impl Registry {
         let claim = Claim { record, home: Some(Home { folder: folder.clone(), _lock: noted? }) };
         let saved = claim.save();
         if saved.is_err() {
-            let _ = std::fs::remove_dir_all(&folder);
+            let _ = files::remove_all(&folder);
         }
         saved.hint(STATE_HINT)?;
         Ok(claim)
@@ -222,11 +222,11 @@ impl Registry {
     pub fn take_unreadable(&self, found: &Unreadable) -> anyhow::Result<Option<DamagedRun>> {
         let _guard = self.guard()?;
         if found.folder.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
-            return Ok(Some(DamagedRun { folder: found.folder.clone(), lock: None }));
+            return Ok(Some(DamagedRun { folder: found.folder.clone(), _lock: None }));
         }
         Ok(match Claim::take(&found.folder)? {
             Taken::Unreadable(now, lock) if now.is_damaged => {
-                Some(DamagedRun { folder: now.folder, lock: Some(lock) })
+                Some(DamagedRun { folder: now.folder, _lock: Some(lock) })
             }
             _ => None,
         })
@@ -271,7 +271,7 @@ impl Registry {
         for (folder, _) in folders {
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
             if name.starts_with(GONE) {
-                let _ = std::fs::remove_dir_all(&folder);
+                let _ = files::remove_all(&folder);
                 continue;
             }
             match Claim::take(&folder) {
@@ -355,7 +355,7 @@ enum Taken {
 /// A run whose record is of no use, and that this process removes.
 pub struct DamagedRun {
     folder: PathBuf,
-    lock: Option<File>,
+    _lock: Option<File>,
 }
 
 impl DamagedRun {
@@ -366,13 +366,7 @@ impl DamagedRun {
 
     /// Forgets the run, of which nothing is left.
     pub fn forget(self) -> anyhow::Result<()> {
-        // A link is removed itself.
-        let removed = if self.lock.is_some() {
-            std::fs::remove_dir_all(&self.folder)
-        } else {
-            std::fs::remove_file(&self.folder)
-        };
-        removed.with_context(|| format!("removing {}", self.folder.display()))
+        files::remove_all(&self.folder).with_context(|| format!("removing {}", self.folder.display()))
     }
 }
 
@@ -412,7 +406,7 @@ impl Claim {
             return Ok(Taken::Free(Box::new(Self { record, home: Some(home) })));
         }
         // Its maker was killed before it had noted anything, so that there is nothing else.
-        let _ = std::fs::remove_dir_all(folder);
+        let _ = files::remove_all(folder);
         Ok(Taken::Nothing)
     }
 
@@ -440,7 +434,7 @@ impl Claim {
         let gone = folder.with_file_name(name);
         std::fs::rename(folder, &gone).with_context(|| format!("removing {}", folder.display()))?;
         // What is left of it is deleted by the next command.
-        let _ = std::fs::remove_dir_all(&gone);
+        let _ = files::remove_all(&gone);
         Ok(())
     }
 }

@@ -10,14 +10,25 @@ use std::path::Path;
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, fchown, futimens, openat, statat,
-    unlinkat,
 };
 use rustix::process::{Gid, Uid, getegid, geteuid};
 
 use super::account::Account;
+use crate::files;
 
 /// The time of change of a file that nobody has written to, in seconds: far from any that a clock gives.
 const UNTOUCHED: i64 = 1_000_000_000;
+
+/// How many levels of folders are copied and looked through: servers make four. Who may write to a data folder
+/// could otherwise use up the stack and the handles of whoever copies it.
+pub(super) const DEEPEST: usize = 64;
+
+/// How many levels may still be below a folder that has `left`.
+pub(super) fn deeper(left: usize) -> io::Result<usize> {
+    left.checked_sub(1).ok_or_else(|| {
+        io::Error::other(format!("there are more than {DEEPEST} levels of folders, which no server makes"))
+    })
+}
 
 /// Opens a folder; a link to one is refused.
 pub(super) fn folder(at: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<OwnedFd> {
@@ -104,22 +115,10 @@ pub(super) fn make(at: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<OwnedFd
     folder(at, name)
 }
 
-/// Removes whatever has this name, with all that is in it.
-pub(super) fn remove(at: &OwnedFd, name: &OsStr, stat: &Stat) -> io::Result<()> {
-    if !is_folder(stat) {
-        return Ok(unlinkat(at, name, AtFlags::empty())?);
-    }
-    let inner = take_over(at, name)?;
-    entries(&inner)?.iter().try_for_each(|(name, stat)| remove(&inner, name, stat))?;
-    Ok(unlinkat(at, name, AtFlags::REMOVEDIR)?)
-}
-
 /// Puts a file with this text in the place of whatever has its name.
 pub(super) fn replace(path: &Path, name: &str, text: &str, account: Option<&Account>) -> io::Result<()> {
     let (at, name) = (root(path)?, OsStr::new(name));
-    if let Ok(stat) = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW) {
-        remove(&at, name, &stat)?;
-    }
+    files::if_there(files::remove_all_at(&at, name))?;
     let mut file = create(&at, name)?;
     io::Write::write_all(&mut file, text.as_bytes())?;
     give(&file, account)

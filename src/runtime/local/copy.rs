@@ -16,10 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use super::account::Account;
 use super::{beneath, room};
-use crate::state;
+use crate::{files, state};
 
 /// More threads than this wait for the file system's journal rather than for each other.
 const THREADS: usize = 4;
+
+/// As many folders are open at once, with as many of the copy: a process may often have 1,024 open files.
+const OPEN: usize = 128;
 
 /// What a folder holds: two copies of one folder agree in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -41,11 +44,8 @@ pub(super) fn copy(from: &Path, owner: u32, to: &Path, account: Option<&Account>
         beneath::give(&made, account)?;
         Ok(size)
     };
-    copied().inspect_err(|_| drop(std::fs::remove_dir_all(to)))
+    copied().inspect_err(|_| drop(files::remove_all(to)))
 }
-
-/// A file to copy: its folder, the folder of the copy, its name in both.
-type Work = (Arc<OwnedFd>, Arc<OwnedFd>, OsString);
 
 /// Copies what is in one open folder into another one that is empty and that nobody else can get into.
 pub(super) fn fill(
@@ -54,28 +54,71 @@ pub(super) fn fill(
     to: Arc<OwnedFd>,
     account: Option<&Account>,
 ) -> io::Result<Size> {
-    let mut files = Vec::new();
-    make_folders(from, to, account, &mut files)?;
-    let next = AtomicUsize::new(0);
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
-    let work = || -> io::Result<u64> {
-        let mut bytes = 0;
-        while let Some((from, to, name)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            bytes += copy_file(from, owner, to, name, account)?;
+    let mut copying = Copying { owner, account, files: Vec::new(), folders: 0, size: Size::default() };
+    copying.folder(from, to, beneath::DEEPEST)?;
+    copying.copy_files()?;
+    Ok(copying.size)
+}
+
+/// A file to copy: its folder, the folder of the copy, its name in both.
+type Work = (Arc<OwnedFd>, Arc<OwnedFd>, OsString);
+
+struct Copying<'a> {
+    owner: u32,
+    account: Option<&'a Account>,
+    /// What is to be copied, and of how many folders, whose handles are open for it.
+    files: Vec<Work>,
+    folders: usize,
+    /// What was copied.
+    size: Size,
+}
+
+impl Copying<'_> {
+    fn folder(&mut self, from: Arc<OwnedFd>, to: Arc<OwnedFd>, left: usize) -> io::Result<()> {
+        let left = beneath::deeper(left)?;
+        self.folders += 1;
+        if self.folders > OPEN {
+            self.copy_files()?;
         }
-        Ok(bytes)
-    };
-    let outcomes: Vec<io::Result<u64>> = std::thread::scope(|scope| {
-        let others: Vec<_> =
-            (1..threads).map_while(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
-        let own = work();
-        let joined = others
-            .into_iter()
-            .map(|other| other.join().unwrap_or_else(|_| Err(io::Error::other("a copying thread failed"))));
-        std::iter::once(own).chain(joined).collect()
-    });
-    let bytes = outcomes.into_iter().sum::<io::Result<u64>>()?;
-    Ok(Size { files: files.len() as u64, bytes })
+        for (name, stat) in beneath::entries(&from)? {
+            if beneath::is_folder(&stat) {
+                let made = beneath::make(&*to, &name)?;
+                beneath::give(&made, self.account)?;
+                self.folder(Arc::new(beneath::folder(&*from, &name)?), Arc::new(made), left)?;
+            } else {
+                self.files.push((Arc::clone(&from), Arc::clone(&to), name));
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_files(&mut self) -> io::Result<()> {
+        let (owner, account) = (self.owner, self.account);
+        let files = std::mem::take(&mut self.files);
+        self.folders = 0;
+        let next = AtomicUsize::new(0);
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
+        let work = || -> io::Result<u64> {
+            let mut bytes = 0;
+            while let Some((from, to, name)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                bytes += copy_file(from, owner, to, name, account)?;
+            }
+            Ok(bytes)
+        };
+        let outcomes: Vec<io::Result<u64>> = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads)
+                .map_while(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok())
+                .collect();
+            let own = work();
+            let joined = others.into_iter().map(|other| {
+                other.join().unwrap_or_else(|_| Err(io::Error::other("a copying thread failed")))
+            });
+            std::iter::once(own).chain(joined).collect()
+        });
+        self.size.bytes += outcomes.into_iter().sum::<io::Result<u64>>()?;
+        self.size.files += files.len() as u64;
+        Ok(())
+    }
 }
 
 /// Copies one file, and tells its length.
@@ -99,38 +142,21 @@ pub(super) fn copy_file(
     Ok(bytes)
 }
 
-fn make_folders(
-    from: Arc<OwnedFd>,
-    to: Arc<OwnedFd>,
-    account: Option<&Account>,
-    files: &mut Vec<Work>,
-) -> io::Result<()> {
-    for (name, stat) in beneath::entries(&from)? {
-        if beneath::is_folder(&stat) {
-            let made = beneath::make(&*to, &name)?;
-            beneath::give(&made, account)?;
-            make_folders(Arc::new(beneath::folder(&*from, &name)?), Arc::new(made), account, files)?;
-        } else {
-            files.push((Arc::clone(&from), Arc::clone(&to), name));
-        }
-    }
-    Ok(())
-}
-
 /// The names, modes and lengths of all files of a folder as one short text; `None` where one of them does not
 /// belong to `owner`, or was written to since it was copied.
 pub(super) fn manifest(folder: &Path, owner: u32) -> io::Result<Option<String>> {
     let mut text = Vec::new();
-    Ok(list(&beneath::root(folder)?, owner, &mut text)?.then(|| state::hash(&text)))
+    Ok(list(&beneath::root(folder)?, owner, beneath::DEEPEST, &mut text)?.then(|| state::hash(&text)))
 }
 
-fn list(folder: &OwnedFd, owner: u32, text: &mut Vec<u8>) -> io::Result<bool> {
+fn list(folder: &OwnedFd, owner: u32, left: usize, text: &mut Vec<u8>) -> io::Result<bool> {
+    let left = beneath::deeper(left)?;
     for (name, stat) in beneath::entries(folder)? {
         text.extend(name.as_encoded_bytes());
         text.push(0);
         text.extend(stat.st_mode.to_le_bytes());
         if beneath::is_folder(&stat) {
-            if !list(&beneath::folder(folder, &name)?, owner, text)? {
+            if !list(&beneath::folder(folder, &name)?, owner, left, text)? {
                 return Ok(false);
             }
             text.extend(b"..\0");
@@ -145,17 +171,20 @@ fn list(folder: &OwnedFd, owner: u32, text: &mut Vec<u8>) -> io::Result<bool> {
 
 /// What is in a folder.
 pub(super) fn measure(folder: &Path) -> io::Result<Size> {
-    let mut size = Size::default();
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            let inner = measure(&entry.path())?;
+    fn measure(folder: &Path, left: usize) -> io::Result<Size> {
+        let left = beneath::deeper(left)?;
+        let mut size = Size::default();
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let inner = match entry.file_type()?.is_dir() {
+                true => measure(&entry.path(), left)?,
+                false => Size { files: 1, bytes: entry.metadata()?.len() },
+            };
             size = Size { files: size.files + inner.files, bytes: size.bytes + inner.bytes };
-        } else {
-            size = Size { files: size.files + 1, bytes: size.bytes + entry.metadata()?.len() };
         }
+        Ok(size)
     }
-    Ok(size)
+    measure(folder, beneath::DEEPEST)
 }
 
 #[cfg(test)]
@@ -199,6 +228,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("from"), folder.path().join("to"));
         std::fs::create_dir_all(from.join("a/b")).unwrap();
+        for number in 0..OPEN * 5 {
+            std::fs::create_dir(from.join(number.to_string())).unwrap();
+        }
         for number in 0..50 {
             std::fs::write(from.join(format!("a/b/{number}")), "x".repeat(number)).unwrap();
         }
@@ -209,6 +241,11 @@ mod tests {
         assert_eq!(size, measure(&to).unwrap());
         assert_eq!(std::fs::read_to_string(to.join("a/b/7")).unwrap(), "xxxxxxx");
         assert_eq!(std::fs::metadata(to.join("a/b/7")).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::create_dir_all(from.join("a/".repeat(beneath::DEEPEST))).unwrap();
+        let deep = folder.path().join("deep");
+        let error = copy(&from, account::owner(None), &deep, None).unwrap_err();
+        assert!(error.to_string().contains("levels of folders"), "{error}");
+        assert!(measure(&from).is_err() && manifest(&from, account::owner(None)).is_err() && !deep.exists());
         assert!(copy(&from, account::owner(None), &to, None).is_err(), "never over another folder");
         assert_eq!(measure(&to).unwrap(), size, "and that stays");
     }

@@ -406,14 +406,14 @@ fn remove_but(folder: &Path, kept: &[PathBuf]) -> std::io::Result<()> {
         if kept.contains(&path) {
             continue;
         }
-        if entry.file_type()?.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
+        files::remove_all(&path)?;
     }
     Ok(())
 }
 
 /// Removes a folder that may not be there.
 pub(super) fn remove(folder: &Path) -> anyhow::Result<()> {
-    let removed = files::if_there(std::fs::remove_dir_all(folder)).map(drop);
+    let removed = files::if_there(files::remove_all(folder)).map(drop);
     removed.with_context(|| format!("removing {}", folder.display())).hint(CACHE_HINT)
 }
 

@@ -19,6 +19,7 @@ use super::shared_memory;
 use crate::background;
 use crate::bug;
 use crate::failure::{Advise, Exit};
+use crate::files;
 use crate::process::{self, Process};
 use crate::registry::{Claim, Command, Exec, LocalRun, Phase, Pooled, Source};
 
@@ -242,7 +243,7 @@ async fn delete(folder: &Path) -> anyhow::Result<()> {
     let deadline = Instant::now() + GRACE;
     loop {
         let doomed = folder.to_owned();
-        match background::run(move || std::fs::remove_dir_all(doomed)).await? {
+        match background::run(move || files::remove_all(&doomed)).await? {
             Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && Instant::now() < deadline => {
                 sleep(RETRY).await;
             }

@@ -12,6 +12,7 @@ use rustix::fs::CWD;
 
 use super::account::{self, Account};
 use super::{beneath, copy};
+use crate::files;
 
 /// Makes the folder `data` the same as `prepared`, of which it was a copy once, and tells how many files had
 /// to be made anew. Where this is root, the folder itself stays root's, so that nobody gets into it.
@@ -20,14 +21,16 @@ use super::{beneath, copy};
 /// The system's reason; the folder is in no known state then.
 pub(super) fn restore(prepared: &Path, data: &Path, account: Option<&Account>) -> io::Result<usize> {
     let prepared = Arc::new(beneath::root(prepared)?);
-    restore_folder(&prepared, &Arc::new(beneath::take_over(CWD, data)?), account)
+    restore_folder(&prepared, &Arc::new(beneath::take_over(CWD, data)?), account, beneath::DEEPEST)
 }
 
 fn restore_folder(
     prepared: &Arc<OwnedFd>,
     data: &Arc<OwnedFd>,
     account: Option<&Account>,
+    left: usize,
 ) -> io::Result<usize> {
+    let left = beneath::deeper(left)?;
     let (own, owner) = (account::owner(None), account::owner(account));
     let mut count = 0;
     let mut present: BTreeMap<_, _> = beneath::entries(data)?.into_iter().collect();
@@ -38,11 +41,11 @@ fn restore_folder(
             let inner = match &found {
                 Some(found) if beneath::is_folder(found) => {
                     let inner = Arc::new(beneath::take_over(&**data, &name)?);
-                    count += restore_folder(&from, &inner, account)?;
+                    count += restore_folder(&from, &inner, account, left)?;
                     inner
                 }
                 _ => {
-                    found.as_ref().map_or(Ok(()), |found| beneath::remove(data, &name, found))?;
+                    found.as_ref().map_or(Ok(()), |_| files::remove_all_at(data, &name))?;
                     let inner = Arc::new(beneath::make(&**data, &name)?);
                     count += usize::try_from(copy::fill(from, own, Arc::clone(&inner), account)?.files)
                         .unwrap_or_default();
@@ -54,12 +57,12 @@ fn restore_folder(
             .as_ref()
             .is_none_or(|found| !beneath::is_untouched(found, owner) || found.st_size != wanted.st_size)
         {
-            found.as_ref().map_or(Ok(()), |found| beneath::remove(data, &name, found))?;
+            found.as_ref().map_or(Ok(()), |_| files::remove_all_at(data, &name))?;
             copy::copy_file(prepared, own, data, &name, account)?;
             count += 1;
         }
     }
-    present.iter().try_for_each(|(name, stat)| beneath::remove(data, name, stat))?;
+    present.keys().try_for_each(|name| files::remove_all_at(data, name))?;
     Ok(count)
 }
 

@@ -19,6 +19,7 @@ pub use super::serve::Told;
 use super::serve::{self, Serving, died_of_its_data};
 use super::{mysql, room, scripts, tls};
 use crate::failure::{Advise, Exit};
+use crate::files;
 use crate::history::record::What;
 use crate::registry::{Server, Start};
 use crate::state::{Ready, STATE_HINT};
@@ -57,7 +58,7 @@ pub async fn start(planned: &Planned, run: Run<'_>, report: impl Fn(Told<'_>)) -
             discarded
                 .unwrap_or_else(|_| Err(anyhow!("another process works on the damaged prepared data folder")))
                 .exit(Exit::NotReady)?;
-            std::fs::remove_dir_all(folder.join("data"))
+            files::remove_all(&folder.join("data"))
                 .with_context(|| format!("removing {}", folder.display()))?;
             attempt(planned, run, &folder, setting, &layers, &report).await
         }

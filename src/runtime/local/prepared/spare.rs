@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Entry, is_as_made, remove, try_lock_shared};
 use crate::background;
+use crate::files;
 use crate::registry::Source;
 use crate::runtime::local::account::{Account, hand_over};
 use crate::runtime::local::restore;
@@ -53,7 +54,7 @@ impl Source {
                     && restore::restore(&prepared, &data, owner.as_ref()).is_ok();
             let is_taken = is_whole && hand_over(&data, owner.as_ref()).is_ok();
             if !is_taken {
-                let _ = std::fs::remove_dir_all(&data);
+                let _ = files::remove_all(&data);
             }
             is_taken
         });

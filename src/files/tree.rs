@@ -1,0 +1,169 @@
+//! The removal of a folder with all that is in it, whatever somebody has made there: however deep it is, and
+//! without the rights that its owner has to have for it.
+//!
+//! The standard library calls itself for each level and keeps a handle of each, so that whoever may write to a
+//! folder could end the program that removes it. Here a folder that is not empty is moved up to the folder
+//! which is to be removed, until nothing in there has more than one level.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, chmodat, fchmod, fchown, fstat, openat, renameat, statat,
+    unlinkat,
+};
+use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
+
+/// Removes what has this name, with all that is in it. A link is removed itself.
+///
+/// # Errors
+/// The system's reason; what could be removed is gone.
+pub fn remove_all(path: &Path) -> io::Result<()> {
+    remove_all_at(CWD, path.as_os_str())
+}
+
+/// The same in an open folder.
+///
+/// # Errors
+/// The system's reason; what could be removed is gone.
+pub fn remove_all_at(at: impl AsFd, name: &OsStr) -> io::Result<()> {
+    let stat = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return Ok(unlinkat(at, name, AtFlags::empty())?);
+    }
+    let top = own(&at, name)?;
+    let mut moved = 0_u64;
+    loop {
+        let within = entries(&top)?;
+        if within.is_empty() {
+            break;
+        }
+        for (name, is_folder) in within {
+            if !is_folder {
+                unlinkat(&top, &name, AtFlags::empty())?;
+                continue;
+            }
+            let inner = own(&top, &name)?;
+            for (deeper, is_folder) in entries(&inner)? {
+                if is_folder {
+                    move_up(&inner, &deeper, &top, &mut moved)?;
+                } else {
+                    unlinkat(&inner, &deeper, AtFlags::empty())?;
+                }
+            }
+            unlinkat(&top, &name, AtFlags::REMOVEDIR)?;
+        }
+    }
+    Ok(unlinkat(at, name, AtFlags::REMOVEDIR)?)
+}
+
+/// Opens a folder so that what is in it can be removed, and only by this user: for root it is taken away from
+/// whoever it belongs to, from others its rights are taken as they have to be.
+fn own(at: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = || openat(&at, name, flags, Mode::empty());
+    let folder = match open() {
+        Err(Errno::ACCESS) => {
+            chmodat(&at, name, Mode::RWXU, AtFlags::empty())?;
+            open()?
+        }
+        opened => opened?,
+    };
+    if geteuid().is_root() {
+        fchown(&folder, Some(geteuid()), Some(getegid()))?;
+    } else if !Mode::from_raw_mode(fstat(&folder)?.st_mode).contains(Mode::RWXU) {
+        fchmod(&folder, Mode::RWXU)?;
+    }
+    Ok(folder)
+}
+
+/// What is in an open folder, and whether it is a folder.
+fn entries(folder: &OwnedFd) -> io::Result<Vec<(OsString, bool)>> {
+    let mut found = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name == "." || name == ".." {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            FileType::Unknown => {
+                FileType::from_raw_mode(statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode)
+            }
+            known => known,
+        };
+        found.push((name.to_owned(), kind == FileType::Directory));
+    }
+    Ok(found)
+}
+
+/// Removes an empty folder, or moves it to the top by a name that nothing has there.
+fn move_up(from: &OwnedFd, name: &OsStr, top: &OwnedFd, moved: &mut u64) -> io::Result<()> {
+    match unlinkat(from, name, AtFlags::REMOVEDIR) {
+        Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+        removed => return Ok(removed?),
+    }
+    loop {
+        *moved += 1;
+        let free = OsString::from(format!(".{moved}"));
+        match renameat(from, name, top, &free) {
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
+            // A folder that moves is written to: it notes the folder above it.
+            Err(Errno::ACCESS) => chmodat(from, name, Mode::RWXU, AtFlags::empty())?,
+            renamed => return Ok(renamed?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_goes_with_whatever_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("kept"), "kept").unwrap();
+        std::fs::create_dir_all(at("doomed/a/b/c/d")).unwrap();
+        std::fs::create_dir_all(at("doomed/a/e")).unwrap();
+        // What could stand in the way of the names that are taken for a while.
+        for name in [".1", ".2/full", ".3"] {
+            std::fs::create_dir_all(at("doomed").join(name)).unwrap();
+        }
+        std::fs::write(at("doomed/.4"), "").unwrap();
+        std::fs::write(at("doomed/a/b/c/file"), "").unwrap();
+        std::os::unix::fs::symlink(folder.path(), at("doomed/a/b/link")).unwrap();
+        std::os::unix::fs::symlink(at("kept"), at("doomed/a/link")).unwrap();
+        for (name, mode) in [("doomed/a/b/c", 0), ("doomed/a/b", 0o500), ("doomed/a", 0o555)] {
+            std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        remove_all(&at("doomed")).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        std::os::unix::fs::symlink(at("kept"), at("link")).unwrap();
+        remove_all(&at("link")).unwrap();
+        assert_eq!(std::fs::read_to_string(at("kept")).unwrap(), "kept");
+        assert_eq!(remove_all(&at("link")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_folder_may_be_as_deep_as_it_will() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut at = openat(CWD, folder.path(), OFlags::DIRECTORY, Mode::empty()).unwrap();
+        for _ in 0..5_000 {
+            rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
+            rustix::fs::mkdirat(&at, "e", Mode::RWXU).unwrap();
+            at = openat(&at, "d", OFlags::DIRECTORY, Mode::empty()).unwrap();
+        }
+        // As little room as that of many a thread.
+        let doomed = folder.path().join("d");
+        let removing = std::thread::Builder::new().stack_size(128 << 10).spawn(move || remove_all(&doomed));
+        removing.unwrap().join().unwrap().unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
