@@ -34,9 +34,10 @@ pub fn template(text: &str, is_ours: impl Fn(&str) -> bool) -> Option<String> {
         for line in document.split_inclusive('\n') {
             // Tags may hide in comments, so that editors take the template for YAML.
             let is_comment = line.trim_start().starts_with('#') && !line.contains("{%");
-            match is_comment && !is_raw && !known.have_in(line) {
+            match is_comment && !known.have_in(line) {
+                _ if is_raw => out.push_str(line),
                 true => escape(line, &mut out),
-                false => out.push_str(line),
+                false => escape_lengths(line, &mut out),
             }
         }
     }
@@ -194,6 +195,20 @@ fn lines_begin_with_a_comment(text: &str) -> bool {
     text.match_indices("{#").any(|(at, _)| begins(at) && text[at + 2..].starts_with([' ', '-', '\n']))
 }
 
+/// A shell's `${#`, the length of something, begins no comment: all up to the next one's `#}` would be lost.
+fn escape_lengths(line: &str, out: &mut String) {
+    let mut done = 0;
+    for (at, _) in line.match_indices("${#") {
+        let before = &line[..=at];
+        if before.rfind("{{") <= before.rfind("}}") {
+            out.push_str(&line[done..=at]);
+            escape("{#", out);
+            done = at + "${#".len();
+        }
+    }
+    out.push_str(&line[done..]);
+}
+
 fn escape(text: &str, out: &mut String) {
     let mut rest = text;
     while let Some(at) = rest.find('{') {
@@ -283,6 +298,11 @@ mod tests {
         }
         let several = "{% for n in ['a'] %}\na: {{ loop.index }}\n---\nb: {{ n }}\n---\nc: {{ m }}\n{% endfor %}\n---\n";
         assert_eq!(template(several, |_| false).unwrap(), several);
+        let script = "a: {{ run_id }}\nb: |\n  if [ ${#} -gt 0 ]; then echo ${#A[@]} {{ run_id ~ \"${#\" }}; fi\n  {# all of ${#} #}\n";
+        assert_eq!(
+            template(script, |_| false).unwrap(),
+            "a: {{ run_id }}\nb: |\n  if [ ${{ \"{#\" }}} -gt 0 ]; then echo ${{ \"{#\" }}A[@]} {{ run_id ~ \"${#\" }}; fi\n  {# all of ${{ \"{#\" }}} #}\n"
+        );
         assert_eq!(
             template("a: {{ run_id }} # {{ x }}\n# {{ y }}\n---\nb: {{z}} ${#A[@]} {%{{%", |_| false)
                 .unwrap(),

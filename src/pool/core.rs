@@ -33,7 +33,7 @@ const DISCARDED: usize = 100;
 pub(super) struct Limits {
     /// How many databases of each template are kept ready.
     pub ready: usize,
-    /// From this number on databases that were not given back are taken back.
+    /// How many databases tests may have and not give back: those above it are taken back once they are unused.
     pub soft: usize,
     /// How many databases there may be, those that are about to go included.
     pub most: usize,
@@ -533,16 +533,29 @@ impl Core {
     }
 
     fn wants_look(&self) -> bool {
-        let handed: usize = self.templates.values().map(|template| template.handed.len()).sum();
-        !self.is_looking && handed > 0 && self.is_over()
+        let is_wanted = |template: &Template| !template.handed.is_empty() && self.wanted_of(template) > 0;
+        !self.is_looking && (self.wanted() > 0 || self.templates.values().any(is_wanted))
     }
 
-    /// Whether there are more than there should be.
-    fn is_over(&self) -> bool {
-        let is_short = |template: &Template| {
-            template.count() >= template.most.min(self.limits.soft) && template.stage == Stage::Finalized
-        };
-        self.count() >= self.limits.soft || self.templates.values().any(is_short)
+    fn handed(&self) -> usize {
+        self.templates.values().map(|template| template.handed.len()).sum()
+    }
+
+    /// How many databases are to be taken back, of whatever template: what is more than tests may keep, or, where
+    /// there may be no more of them, what is missing.
+    fn wanted(&self) -> usize {
+        let above = self.handed().saturating_sub(self.limits.soft);
+        if self.count() < self.limits.most {
+            return above;
+        }
+        let missing: usize =
+            self.templates.values().map(|template| template.missing(self.limits.ready)).sum();
+        above.max(missing.saturating_sub(self.doomed.len() + self.going.len())).min(self.handed())
+    }
+
+    /// The same of one template, of which there may be no more.
+    fn wanted_of(&self, template: &Template) -> usize {
+        if template.count() < template.most { 0 } else { template.missing(self.limits.ready) }
     }
 
     fn next_look(&mut self, now: Instant) -> Option<Work> {
@@ -585,7 +598,15 @@ impl Core {
             }
         }
         over.sort();
-        for (_, hash, id) in over.into_iter().take(self.limits.ready.max(8)) {
+        let mut wanted = self.wanted();
+        let mut of: BTreeMap<String, usize> =
+            self.templates.iter().map(|(hash, template)| (hash.clone(), self.wanted_of(template))).collect();
+        for (_, hash, id) in over {
+            let own = of.entry(hash.clone()).or_default();
+            if wanted == 0 && *own == 0 {
+                continue;
+            }
+            (wanted, *own) = (wanted.saturating_sub(1), own.saturating_sub(1));
             let Some(template) = self.templates.get_mut(&hash) else { continue };
             let Some(handed) = template.handed.remove(&id) else { continue };
             template.again.remove(&id);
@@ -629,6 +650,14 @@ impl Template {
         self.ready.len() + self.handed.len() + self.making
     }
 
+    /// How many databases there are too few for those who wait and for what is kept ready.
+    fn missing(&self, kept: usize) -> usize {
+        match self.stage {
+            Stage::Finalized => (self.waiting.len() + kept).saturating_sub(self.ready.len() + self.making),
+            _ => 0,
+        }
+    }
+
     /// Gives what is ready to those who wait.
     fn hand_out(&mut self, now: Instant) {
         while let Some(id) = self.ready.pop_front() {
@@ -655,7 +684,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { ready: 2, soft: 6, most: 10, bytes: 1000 };
+    const LIMITS: Limits = Limits { ready: 2, soft: 0, most: 10, bytes: 1000 };
 
     fn core() -> Core {
         Core::new(LIMITS, "pool".to_owned())
@@ -838,6 +867,43 @@ mod tests {
         let left: Vec<Id> = core.templates["a"].handed.keys().copied().collect();
         // The first is used, the second is again, and the last two nobody has logged in to yet.
         assert_eq!(left, [ids[0], ids[1], ids[4], ids[5]]);
+    }
+
+    #[test]
+    fn no_more_are_taken_back_than_are_too_many() {
+        let clock = Instant::now();
+        let handed = |soft, size, count| {
+            let mut core = Core::new(Limits { soft, ..LIMITS }, "pool".to_owned());
+            let database = core.initialise("a").unwrap();
+            core.finalized("a", &database, size).unwrap();
+            let mut ids = Vec::new();
+            for _ in 0..count {
+                settle(&mut core, clock);
+                ids.push(now(core.get("a", clock)));
+            }
+            (core, ids)
+        };
+        let taken = |core: &mut Core, ids: &[Id]| {
+            core.seen(&[], ids, clock);
+            core.seen(&[], ids, clock + UNUSED);
+            ids.iter().filter(|id| !core.templates["a"].handed.contains_key(id)).copied().collect::<Vec<Id>>()
+        };
+        // With those that are ready there are eight.
+        let (mut core, ids) = handed(6, 1, 6);
+        settle(&mut core, clock);
+        assert!(!core.wants_look() && taken(&mut core, &ids).is_empty());
+        let (mut core, ids) = handed(4, 1, 6);
+        assert!(core.wants_look());
+        assert_eq!(taken(&mut core, &ids), ids[..2]);
+        // As many of the template as there may be, for its size, and of all together.
+        for (size, count) in [(200, 5), (1, 10)] {
+            let (mut core, ids) = handed(20, size, count);
+            settle(&mut core, clock);
+            let waiting = later(core.get("a", clock));
+            assert!(core.wants_look());
+            assert_eq!(taken(&mut core, &ids), ids[..3], "one that waits, and two that are kept ready");
+            drop(waiting);
+        }
     }
 
     #[test]

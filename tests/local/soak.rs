@@ -28,8 +28,9 @@ const SEED: &str = "TESTBED_TEST_POOL_SEED";
 /// Which versions of the seed's file and of its command's input it has to find.
 const VERSIONS: &str = "TESTBED_TEST_POOL_VERSIONS";
 
-/// How many databases stay that tests have not given back: one fewer than from which on they are taken back.
-const SPARED: usize = 15;
+/// How many databases tests may have and not give back, and how many are kept ready beside them.
+const SPARED: [(&str, usize); 2] = [("postgres", 64), ("mariadb", 16)];
+const READY: usize = 4;
 /// How long after something was killed an error may be for that.
 const AFTER: Duration = Duration::from_secs(15);
 /// How long anything may take.
@@ -109,7 +110,7 @@ impl Soak {
             _ => ("", "mariadb test < input.sql"),
         };
         let settings = format!(
-            "pool: 4\ndatabases:\n  orders:\n    use: {engine}\n{arguments}    seed:\n      files: schema.sql\n      \
+            "pool: {READY}\ndatabases:\n  orders:\n    use: {engine}\n{arguments}    seed:\n      files: schema.sql\n      \
              run: {client}\n      inputs: input.sql\n"
         );
         local.file("testbed.yaml", &settings);
@@ -213,7 +214,8 @@ impl Soak {
         round.until("the workers have ended", |round| round.has("ended").then_some(()));
         // What a killed worker had comes back.
         if !has_lost_server {
-            let spared = SPARED + round.unknown;
+            let spared = SPARED.iter().find(|(engine, _)| *engine == self.engine).unwrap().1;
+            let spared = spared + READY + round.unknown;
             round.until("the databases of killed workers are taken back", |round| {
                 (round.databases() <= spared).then_some(())
             });

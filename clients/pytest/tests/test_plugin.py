@@ -1,6 +1,8 @@
 """The plugin with a real testbed, which has to be in PATH."""
 
+import functools
 import importlib.util
+import linecache
 import os
 import re
 import signal
@@ -369,3 +371,70 @@ def test_what_says_a_login_alone_has_postgresql(monkeypatch):
     assert (database.engine, database.url) == ("postgres", "postgresql://u:p%2F@h:1/d")
     assert database.env["DATABASE_URL"] == database.url
     assert [database.env[name] for name in ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE")] == ["h", "1", "u", "p/", "d"]
+
+
+def test_migrations_are_told_apart_by_what_they_do(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(PACKAGE / "src"))
+    from pytest_testbed import plugin
+
+    def identity(thing):
+        return "\n".join(plugin._identity(thing, set()))
+
+    def decorated(function):
+        def inner(database):
+            return function(database)
+
+        return inner
+
+    def load(name, text):
+        path = tmp_path / f"{name}.py"
+        path.write_text(text)
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.migrate
+
+    class Migration:
+        def __init__(self, version):
+            self.version = version
+            self.own = self
+
+        def __call__(self, database):
+            return self.version
+
+        def run(self, database):
+            return self.version
+
+    def of(version):
+        return lambda database: version
+
+    def kept(database, versions=(1, [2], {"a": None})):
+        return versions
+
+    migrations = [
+        functools.partial(kept, versions=1),
+        functools.partial(kept, versions=2),
+        functools.partial(of, 1),
+        decorated(kept),
+        decorated(of),
+        of(1),
+        of(2),
+        of(None),
+        kept,
+        Migration(1),
+        Migration(2),
+        Migration(1).run,
+        Migration(2).run,
+        load("edited", "def migrate(database):\n    return 1\n"),
+        load("edited2", "def migrate(database):\n    return 2\n"),
+    ]
+    identities = [identity(migration) for migration in migrations]
+    assert len(set(identities)) == len(migrations)
+    # The same in another worker, whose objects are elsewhere in memory.
+    assert identity(functools.partial(kept, versions=1)) == identities[0]
+    assert identity(Migration(1)) == identities[9]
+    assert not [text for text in identities if " at 0x" in text]
+    # The body alone has changed.
+    before = identity(load("body", "def migrate(database):\n    return 1\n"))
+    linecache.clearcache()
+    assert identity(load("body", "def migrate(database):\n    return 3\n")) != before

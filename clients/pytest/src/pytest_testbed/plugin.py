@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
+import types
+from pathlib import PurePath
 from typing import Callable, Iterator
 
 import pytest
@@ -112,15 +116,70 @@ def testbed_hash() -> str:
 def _hash(config: pytest.Config, migrate: Callable[[Database], object], more: str) -> str:
     if migrate is SEED:
         return HASH_OF_SEED
-    code = getattr(migrate, "__code__", None)
-    place = f"{code.co_filename}:{code.co_firstlineno}" if code else repr(type(migrate))
+    what = "\n".join(_identity(migrate, set()))
     hashes = config.stash[_pool].hashes
-    if (place, more) not in hashes:
+    if (what, more) not in hashes:
         try:
-            hashes[place, more] = hash_of(config.getini("testbed_inputs"), str(config.rootpath), [place, more])
+            hashes[what, more] = hash_of(config.getini("testbed_inputs"), str(config.rootpath), [what, more])
         except FileNotFoundError as why:
             raise _told(why) from None
-    return hashes[place, more]
+    return hashes[what, more]
+
+
+def _identity(thing: object, seen: set[int], deep: int = 0) -> Iterator[str]:
+    """What tells one migration from another: where it is, its text, and what it was made with."""
+    if isinstance(thing, _PLAIN):
+        yield repr(thing)
+        return
+    # Whatever hangs on an object of others may be large, and different in each process.
+    if id(thing) in seen or deep > _DEEPEST:
+        return
+    seen.add(id(thing))
+    parts: list[object] = []
+    if isinstance(thing, (tuple, list)):
+        yield f"{type(thing).__name__} of {len(thing)}"
+        parts = list(thing)
+    elif isinstance(thing, dict):
+        yield f"dict of {len(thing)}"
+        parts = [part for item in thing.items() for part in item]
+    elif isinstance(thing, functools.partial):
+        parts = [thing.func, thing.args, thing.keywords]
+    elif isinstance(thing, types.MethodType):
+        parts = [thing.__func__, thing.__self__]
+    elif isinstance(thing, types.FunctionType):
+        code = thing.__code__
+        yield f"{code.co_filename}:{code.co_firstlineno}"
+        yield _text(thing, code.co_code.hex())
+        # What a decorator, or the function around it, has given it.
+        cells = [cell.cell_contents for cell in thing.__closure__ or () if _is_filled(cell)]
+        parts = [cells, thing.__defaults__, thing.__kwdefaults__]
+    else:
+        kind = thing if isinstance(thing, type) else type(thing)
+        yield f"{kind.__module__}.{kind.__qualname__}"
+        yield _text(kind, "")
+        parts = [] if kind is thing else list(getattr(thing, "__dict__", {}).values())
+    for part in parts:
+        yield from _identity(part, seen, deep + 1)
+
+
+_DEEPEST = 4
+# Values whose text is the same in each process.
+_PLAIN = (str, bytes, int, float, complex, bool, type(None), PurePath)
+
+
+def _text(of: object, otherwise: str) -> str:
+    try:
+        return inspect.getsource(of)
+    except (OSError, TypeError):
+        return otherwise
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents
+    except ValueError:
+        return False
+    return True
 
 
 def _lend(config, migrate, more, is_failed: Callable[[], bool]) -> Iterator[Database]:
