@@ -143,7 +143,11 @@ fn put(path: &Path, folder: &Path, is_default: bool, text: &str) -> anyhow::Resu
     }
     let context = || format!("writing {}", path.display());
     match File::create_new(path) {
-        Ok(mut file) => file.write_all(text.as_bytes()).with_context(context),
+        // On a full disk half of it would be taken for the project's settings.
+        Ok(mut file) => file
+            .write_all(text.as_bytes())
+            .inspect_err(|_| drop(std::fs::remove_file(path)))
+            .with_context(context),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => refused(path),
         Err(error) => Err(error).with_context(context),
     }

@@ -76,14 +76,21 @@ impl Data {
         let (own, others): (Vec<_>, Vec<_>) =
             objects.iter().partition(|object| own.contains(&object.namespace()));
         for object in others.into_iter().chain(own) {
-            let value = Value::Object(object.body.clone());
+            let mut value = Value::Object(object.body.clone());
             let context = || format!("{}: {} is not shaped like one", object.origin, object.label());
             match (object.api_version.as_str(), object.kind.as_str()) {
                 // The parser's own message would show the value.
-                ("v1", "Secret") => match serde_json::from_value(value) {
-                    Ok(secret) => self.add_secret(secret),
-                    Err(_) => bail!("{}: data takes texts in base64, stringData plain texts", context()),
-                },
+                ("v1", "Secret") => {
+                    let damaged = join_lines(&mut value);
+                    match serde_json::from_value(value) {
+                        Ok(secret) => self.add_secret(secret),
+                        Err(_) => bail!(
+                            "{}: data takes texts in base64, stringData plain texts{}",
+                            context(),
+                            damaged.map(|key| format!("; that of {key} is no base64")).unwrap_or_default()
+                        ),
+                    }
+                }
                 ("v1", "ConfigMap") => {
                     self.add_config_map(serde_json::from_value(value).with_context(context)?);
                 }
@@ -100,6 +107,8 @@ impl Data {
         let mut binary = BTreeMap::new();
         for (key, ByteString(bytes)) in secret.data.unwrap_or_default() {
             match String::from_utf8(bytes) {
+                // No variable holds a NUL.
+                Ok(text) if text.contains('\0') => drop(binary.insert(key, text.into_bytes())),
                 Ok(text) => drop(texts.insert(key, text)),
                 Err(error) => drop(binary.insert(key, error.into_bytes())),
             }
@@ -197,7 +206,9 @@ impl<'a> Variables<'a> {
 
     /// What all variables of the container come from and nobody has told yet.
     pub fn untold(&self) -> BTreeSet<Reference> {
-        let sources = self.container.env_from.iter().flatten().filter_map(Reference::of);
+        // One that may be missing tells nothing where there is nowhere else to look for it.
+        let may_be_there = |source: &&EnvFromSource| !(self.data.is_whole && is_optional(source));
+        let sources = self.container.env_from.iter().flatten().filter(may_be_there).filter_map(Reference::of);
         sources.filter(|reference| !self.data.texts.contains_key(reference)).collect()
     }
 
@@ -476,6 +487,21 @@ fn source_of_value(variable: &EnvVar) -> Option<(Reference, &str, bool)> {
     }
     let of = source.config_map_key_ref.as_ref()?;
     Some((Reference::new(DataKind::ConfigMap, &of.name), &of.key, of.optional == Some(true)))
+}
+
+/// Takes the line breaks out of a Secret's values in base64, as the API server does, which `base64` makes. Tells the
+/// first key whose value is none.
+fn join_lines(secret: &mut Value) -> Option<String> {
+    let mut damaged = None;
+    for (key, value) in secret.get_mut("data").and_then(Value::as_object_mut).into_iter().flatten() {
+        if let Value::String(text) = value {
+            text.retain(|c| !matches!(c, '\r' | '\n'));
+        }
+        if !value.is_null() && serde_json::from_value::<ByteString>(value.clone()).is_err() {
+            damaged = damaged.or_else(|| Some(key.clone()));
+        }
+    }
+    damaged
 }
 
 fn is_optional(source: &EnvFromSource) -> bool {

@@ -13,6 +13,7 @@ mod format;
 pub mod json;
 mod model;
 mod names;
+pub mod pool_url;
 mod presets;
 mod results;
 mod shell;

@@ -290,8 +290,13 @@ impl Core {
         Ok(())
     }
 
-    /// Nobody gets a copy any more; whoever waits for one is told.
+    /// Nobody gets a copy any more; whoever waits for one is told. The template of the seed, which nobody would make
+    /// again, stays and has new copies.
     pub(super) fn discard(&mut self, hash: &str, now: Instant) -> Result<(), Refusal> {
+        if self.seed.as_deref() == Some(hash) && self.templates.contains_key(hash) {
+            self.discard_copies(hash, now);
+            return Ok(());
+        }
         let template = self.templates.get_mut(hash).ok_or(Refusal::Unknown)?;
         if template.stage == Stage::Discarded {
             return Err(Refusal::Unknown);
@@ -323,16 +328,11 @@ impl Core {
         copies.into_iter().for_each(|id| self.doom(self.name(id), now));
     }
 
-    /// Discards all templates, and forgets that there were any. That of the seed stays, which nobody would make
-    /// again, and has new copies.
+    /// Discards all templates, and forgets that there were any but that of the seed.
     pub(super) fn reset(&mut self, now: Instant) {
         let hashes: Vec<String> = self.templates.keys().cloned().collect();
         for hash in &hashes {
-            if self.seed.as_ref() == Some(hash) {
-                self.discard_copies(hash, now);
-            } else {
-                let _ = self.discard(hash, now);
-            }
+            let _ = self.discard(hash, now);
         }
         self.templates.retain(|hash, _| self.seed.as_ref() == Some(hash));
     }

@@ -27,14 +27,10 @@ use self::copies::Pool;
 use self::names::SEED;
 use self::server::Server;
 use crate::database::Login;
-use crate::environment::variable;
 use crate::failure::{Advise, usage};
-use crate::output::{Connection, Environment, Model, Names};
+use crate::output::{Connection, Environment, Model, Names, pool_url};
 use crate::registry::{self, Record, Source};
 
-/// Where published clients look for the address, and a name that no project can give another meaning.
-pub const VARIABLES: [&str; 3] = ["INTEGRESQL_CLIENT_BASE_URL", "INTEGRESQL_BASE_URL", OWN_VARIABLE];
-pub const OWN_VARIABLE: &str = "TESTBED_POOL_URL";
 /// How long the databases of a pool may take to go from a server that stays.
 const CLEARING: Duration = Duration::from_secs(10);
 /// The same where a server has to remove each of their tables.
@@ -213,42 +209,11 @@ fn noted<'a>(run: &'a Record, connection: &Connection) -> Option<&'a registry::S
     run.local()?.servers.iter().find(|server| Some(server.port) == connection.port)
 }
 
-/// Tells a command where a pool is, as [`Served::tell`] does.
-pub fn tell(url: &str, environment: &mut Environment) {
-    for name in VARIABLES {
-        if !environment.set.iter().any(|(set, _)| set == name) {
-            environment.set.push((name.to_owned(), url.to_owned()));
-        }
-    }
-}
-
-/// Sees to it that a command of this run is not led to the pool of another one, which its caller has.
-pub fn lead_nowhere(run_id: &str, environment: &mut Environment) {
-    // A command of the run itself may go on with what that was told.
-    if variable("TESTBED_RUN_ID").is_some_and(|of| of == run_id) {
-        return;
-    }
-    for name in VARIABLES {
-        let is_set = environment.set.iter().any(|(set, _)| set == name);
-        if !is_set && variable(name).is_some_and(|url| is_address(&url)) {
-            environment.removed.push(name.to_owned());
-        }
-    }
-}
-
-/// Whether an address is one that testbed gives its pools.
-fn is_address(url: &str) -> bool {
-    let rest = url.strip_prefix("http://127.0.0.1:").and_then(|rest| rest.strip_suffix("/api"));
-    rest.and_then(|rest| rest.split_once('/')).is_some_and(|(port, token)| {
-        port.parse::<u16>().is_ok() && token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit())
-    })
-}
-
 impl Served {
     /// Tells a command where it is, by the names that published clients know, unless the project gives these
     /// another meaning.
     pub fn tell(&self, environment: &mut Environment) {
-        tell(&format!("http://{}/{}/api", self.address, self.token), environment);
+        pool_url::tell(&format!("http://{}/{}/api", self.address, self.token), environment);
     }
 
     /// Makes and hands out nothing more. What there is goes with the run.

@@ -57,8 +57,11 @@ const ANYBODY: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 
 const PREPARED: &str = "SELECT gid FROM pg_prepared_xacts WHERE database = $1 LIMIT 1";
 /// What belongs to a database and is not in it: `CREATE DATABASE` leaves that out.
 const HAS_OWN_SETTINGS: &str = "SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AND (datacl IS NOT NULL \
-                                OR EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase = pg_database.oid)), \
+                                OR datdba <> current_user::regrole OR datconnlimit <> -1 OR EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase = pg_database.oid)), \
                                 pg_database_size(oid) FROM pg_database WHERE datname = $1";
+/// What gives a copy the owner and the limit of connections. An owner is noted in several places.
+const OWNER: &str = "SELECT format('ALTER DATABASE %1$I OWNER TO %2$I; ALTER DATABASE %1$I CONNECTION LIMIT %3$s', $2::text, \
+                     pg_get_userbyid(datdba), datconnlimit) FROM pg_database WHERE datname = $1";
 const COPY_SETTINGS: &str = "INSERT INTO pg_db_role_setting SELECT copy.oid, setrole, setconfig FROM pg_database source \
                              JOIN pg_db_role_setting ON setdatabase = source.oid, pg_database copy \
                              WHERE source.datname = $1 AND copy.datname = $2";
@@ -290,6 +293,9 @@ impl Session {
             anyhow::ensure!(Instant::now() < deadline, "somebody does not leave the database {template}");
         }
         if has_settings {
+            let row =
+                self.client.query_one(OWNER, &[&template, &name]).await.map_err(|error| explain(&error))?;
+            self.client.batch_execute(row.try_get(0)?).await.map_err(|error| explain(&error))?;
             self.client.execute(COPY_SETTINGS, &[&template, &name]).await.map_err(|error| explain(&error))?;
             self.client.execute(COPY_RIGHTS, &[&template, &name]).await.map_err(|error| explain(&error))?;
         }

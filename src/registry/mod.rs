@@ -405,8 +405,9 @@ impl Claim {
             let home = Home { folder: folder.to_owned(), _lock: lock };
             return Ok(Taken::Free(Box::new(Self { record, home: Some(home) })));
         }
-        // Its maker was killed before it had noted anything, so that there is nothing else.
-        let _ = files::remove_all(folder);
+        // Its maker was killed before it had noted anything. What else is in there is somebody's own.
+        let _ = std::fs::remove_file(folder.join("lock"));
+        let _ = std::fs::remove_dir(folder);
         Ok(Taken::Nothing)
     }
 

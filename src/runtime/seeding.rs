@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::local::processes;
 use super::local::program::{last_lines, read_tail};
 use crate::failure::{Advise, Exit, details_of, exit_of, hints_of};
-use crate::output::Environment;
+use crate::output::{Environment, pool_url};
 use crate::redact::Redactor;
 
 /// What runs the commands of seeds.
@@ -47,7 +47,14 @@ impl Drop for Marked<'_> {
 ///
 /// # Errors
 /// How it failed, with the end of what it has said.
-pub async fn run(command: &str, folder: &Path, environment: Environment, mark: &str) -> anyhow::Result<()> {
+pub async fn run(
+    command: &str,
+    folder: &Path,
+    mut environment: Environment,
+    mark: &str,
+) -> anyhow::Result<()> {
+    // What copies the seed is made of is nobody's pool.
+    pool_url::remove(&mut environment);
     let (reader, writer) = std::io::pipe().context("making a pipe")?;
     let mut shell = Command::new(SHELL);
     shell.arg("-c").arg(command).current_dir(folder).process_group(0).kill_on_drop(true);

@@ -144,6 +144,10 @@ async fn is_nowhere(
     why: &str,
     progress: &Progress,
 ) -> anyhow::Result<()> {
+    if local::gc::remove_orphans_of(run_id).await? {
+        progress.say(&format!("run {run_id} is gone; it was not noted any more"));
+        return Ok(());
+    }
     if is_set("KUBECONFIG") && !global.is_local() {
         return Err(anyhow!("run {run_id} is not on this machine, and may be in a cluster: {why}"))
             .hint(format!(

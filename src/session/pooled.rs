@@ -25,8 +25,8 @@ use crate::console;
 use crate::environment;
 use crate::failure::{Advise, Exit};
 use crate::files;
-use crate::output::Environment;
-use crate::pool::{self, Served, Size};
+use crate::output::{Environment, pool_url};
+use crate::pool::{Served, Size};
 use crate::process::Process;
 use crate::progress::Progress;
 use crate::registry::{OWNER, Pooled, Record, Way};
@@ -53,8 +53,8 @@ pub(super) fn unless_served(size: Option<Size>, run: Option<&Path>) -> Option<Si
 pub(super) fn tell(own: Option<&Served>, run: Option<&Path>, run_id: &str, environment: &mut Environment) {
     match (own, run.and_then(Pooled::of)) {
         (Some(own), _) => own.tell(environment),
-        (None, Some(pooled)) => pool::tell(&pooled.url, environment),
-        (None, None) => pool::lead_nowhere(run_id, environment),
+        (None, Some(pooled)) => pool_url::tell(&pooled.url, environment),
+        (None, None) => pool_url::lead_nowhere(run_id, environment),
     }
 }
 
@@ -164,7 +164,7 @@ fn start(run: &Path, run_id: &str, way: &Way, log: &Path) -> anyhow::Result<Chil
 /// The command of the `exec` that serves a pool: tells its address, and waits until it is noted no more.
 pub(crate) fn keep(args: &[OsString]) -> u8 {
     let Some(run) = args.first().map(Path::new) else { return Exit::Usage.code() };
-    let Some(url) = environment::variable(pool::OWN_VARIABLE) else { return Exit::Usage.code() };
+    let Some(url) = environment::variable(pool_url::OWN_VARIABLE) else { return Exit::Usage.code() };
     match wait(run, &url) {
         Ok(()) => 0,
         Err(error) => {

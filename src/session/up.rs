@@ -20,7 +20,7 @@ use crate::cli::{Global, Up, UpFormat};
 use crate::console;
 use crate::failure::{Advise, usage};
 use crate::output::json::Told;
-use crate::output::{Model, ResultFile};
+use crate::output::{Model, ResultFile, pool_url};
 use crate::pool::{self, Size};
 use crate::progress::Progress;
 use crate::recorder::event::Asked;
@@ -213,7 +213,7 @@ fn finish<B: Backend>(
     if wanted(args).is_some() {
         progress.say(&format!(
             "fresh databases for tests: testbed exec and testbed env tell their address, {}",
-            pool::VARIABLES[0]
+            pool_url::VARIABLES[0]
         ));
     }
     if !holds {

@@ -440,8 +440,11 @@ fn a_seed_needs_no_template_of_the_tests_own() {
         // Others are beside it, and are forgotten without it.
         let (_, answer) = client.initialise("a");
         assert!(database(&answer).query("SELECT * FROM people").is_err());
-        assert_eq!(client.status("DELETE", "/admin/templates"), 204);
-        assert_eq!(client.get("testbed").0.value("SELECT name FROM people WHERE id = 1"), "Ada");
+        for discarded in ["/admin/templates", "/templates/testbed"] {
+            assert_eq!(client.status("DELETE", discarded), 204);
+            assert_eq!(client.initialise("testbed").0, 423, "nobody takes its place");
+            assert_eq!(client.get("testbed").0.value("SELECT name FROM people WHERE id = 1"), "Ada");
+        }
         serving.end().ok();
         local.assert_nothing_left();
     }

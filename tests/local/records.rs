@@ -178,6 +178,32 @@ fn data_of_a_run_that_is_noted_nowhere_is_swept() {
 }
 
 #[test]
+fn data_of_a_run_that_is_noted_nowhere_goes_with_down() {
+    let local = Local::new();
+    for lost in ["runs/r/run.json", "runs/r"] {
+        local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-"]).ok();
+        local.call(&["up", "--with", "postgres", "--run-id", "r.1", "--output", "-"]).fails(2);
+        let lost = local.state().join(lost);
+        if lost.is_dir() { std::fs::remove_dir_all(lost) } else { std::fs::remove_file(lost) }.unwrap();
+        local.call(&["down", "--run-id", "r"]).ok().says("it was not noted any more");
+        local.assert_nothing_left();
+    }
+}
+
+#[test]
+fn what_somebody_keeps_beside_records_stays() {
+    let local = Local::new();
+    local.call(&["up", "--with", "sqlite", "--run-id", "r", "--output", "-"]).ok();
+    let notes = local.state().join("runs/notes");
+    std::fs::create_dir(&notes).unwrap();
+    std::fs::write(notes.join("mine.txt"), "mine").unwrap();
+    local.call(&["down", "--run-id", "r"]).ok();
+    local.call(&["gc"]).ok();
+    assert_eq!(std::fs::read_to_string(notes.join("mine.txt")).unwrap(), "mine");
+    std::fs::remove_dir_all(notes).unwrap();
+}
+
+#[test]
 fn folders_that_are_no_utf_8_are_refused_by_name() {
     let local = Local::new();
     let odd = local.path().join(std::ffi::OsStr::from_bytes(b"odd-\xff"));

@@ -546,3 +546,19 @@ fn inputs_that_change_while_it_is_made_make_no_seed() {
     assert!(cached(&local).is_empty());
     assert_eq!(sum(&local, "postgres"), "321");
 }
+
+#[test]
+fn the_command_of_a_seed_is_led_to_nobodys_pool() {
+    let local = Local::with_cold_cache();
+    local.file(
+        "testbed.yaml",
+        "databases:\n  orders:\n    use: postgres\n    seed: {run: 'env > said; test -z \"$TESTBED_POOL_URL$INTEGRESQL_CLIENT_BASE_URL\"'}\n",
+    );
+    let pool = format!("http://127.0.0.1:1/{}/api", "a".repeat(32));
+    let mut command = local.command(&["run", "--", "true"]);
+    command.env("TESTBED_POOL_URL", &pool).env("INTEGRESQL_CLIENT_BASE_URL", &pool);
+    // The address of somebody's own is theirs.
+    command.env("INTEGRESQL_BASE_URL", "http://integresql:5000/api").env("TESTBED_RUN_ID", "other");
+    Called::new(&["run"], command.output().unwrap()).ok();
+    assert!(local.read("said").contains("INTEGRESQL_BASE_URL=http://integresql:5000/api"));
+}

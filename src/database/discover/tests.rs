@@ -167,6 +167,36 @@ fn values_come_from_secrets_and_config_maps() {
 }
 
 #[test]
+fn a_secret_is_read_as_the_api_server_reads_it() {
+    let rest = "    env: [{name: POSTGRES_PASSWORD, valueFrom: {secretKeyRef: {name: s, key: pw}}}]\n";
+    let manifest = |data: &str| {
+        format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\ndata: {data}\n---\n")
+            + &service("{port: 5432}")
+            + &pod("postgres:17", rest)
+    };
+    // As `base64` breaks long values.
+    assert_eq!(one(&manifest("{pw: \"ZnJv\\nbS1k\\r\\nYXRh\\n\"}")).login.password.reveal(), "from-data");
+    let told = error(&manifest("{other: cA==, pw: plain!}"));
+    assert!(
+        told.contains("Secret s is not shaped like one") && told.contains("that of pw is no base64"),
+        "{told}"
+    );
+    assert!(!told.contains("plain!"));
+    assert!(error(&manifest("{pw: AAAA}")).contains("the value of pw in Secret s is no text"));
+}
+
+#[test]
+fn a_source_that_may_be_missing_gives_no_password_where_nobody_has_it() {
+    let rest = "    envFrom: [{secretRef: {name: l, optional: true}}]\n";
+    let manifest = service("{port: 5432}") + &pod("postgres:17", rest);
+    assert_eq!(discovery(&manifest).unwrap().databases.len(), 1, "a cluster may have it");
+    let mut nowhere = Data::default();
+    nowhere.close();
+    let found = discover(&parse("m.yaml", &manifest).unwrap(), &RunId::parse("run-1").unwrap(), &nowhere);
+    assert!(format!("{:#}", found.unwrap_err()).contains("no password is set"));
+}
+
+#[test]
 fn file_forms_are_followed_into_volumes() {
     let rest = "    env: [{name: POSTGRES_PASSWORD_FILE, value: /run/secrets/db/password}]\n    \
                 volumeMounts: [{name: v, mountPath: /run/secrets/db/}]\n  volumes: [{name: v, secret: {secretName: s, items: [{key: pw, path: password}]}}]\n";

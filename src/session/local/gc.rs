@@ -106,6 +106,19 @@ fn orphans(area: &Area) -> anyhow::Result<Vec<PathBuf>> {
     Ok(orphans)
 }
 
+/// Removes the data of a run that is not noted any more, with its servers, and tells whether there was any.
+pub(crate) async fn remove_orphans_of(run_id: &RunId) -> anyhow::Result<bool> {
+    let Some(area) = area()? else { return Ok(false) };
+    let prefix = format!("{run_id}.");
+    let mut orphans = orphans(&area)?;
+    orphans
+        .retain(|folder| folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)));
+    for folder in &orphans {
+        remove::remove_data(folder).await?;
+    }
+    Ok(!orphans.is_empty())
+}
+
 /// Removes what the folders of a run hold whose record is of no use, and tells whether it was there to be
 /// removed. What it may have in a cluster is for a `testbed down` that says where.
 async fn remove_unreadable(
