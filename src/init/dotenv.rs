@@ -122,7 +122,8 @@ fn fill(text: &str, variables: &Variables, depth: usize) -> Option<String> {
         rest = if let Some(after) = after.strip_prefix('$') {
             filled.push('$');
             after
-        } else if let Some((inside, after)) = after.strip_prefix('{').and_then(braces) {
+        } else if let Some(after) = after.strip_prefix('{') {
+            let (inside, after) = braces(after)?;
             filled += &value(inside, variables, depth)?;
             after
         } else {
@@ -168,8 +169,8 @@ fn value(inside: &str, variables: &Variables, depth: usize) -> Option<String> {
     if let Some(instead) = operator.strip_prefix('+') {
         return if given.is_some() { fill(instead, variables, depth) } else { Some(String::new()) };
     }
-    // `${NAME:?message}` insists on a value; anything else of that kind is rare.
-    known.cloned()
+    // `${NAME:?message}` insists on a value. What cuts or replaces parts of one is rare.
+    known.filter(|_| operator.is_empty() || operator.starts_with('?')).cloned()
 }
 
 #[cfg(test)]
@@ -206,12 +207,15 @@ mod tests {
             ("${TAG:?set it}", "17"),
             ("${NO:-${EMPTY:-${TAG}-x}}y", "17-xy"),
             ("${TAG:+a}${NO:+b}${EMPTY+c}${EMPTY:+d}", "ac"),
-            ("é${", "é${"),
         ] {
             assert_eq!(fill(text).as_deref(), Some(filled), "{text}");
         }
         let long = Variables::from([("A".into(), "x".repeat(1 << 20))]);
         assert_eq!(interpolate(&"$A".repeat(1 << 20), &long), None);
+        // A brace that is not closed, and what cuts a value, is nothing to guess about.
+        for text in ["é${", "postgres:${TAG:-15", "${TAG#1}", "${TAG%%7}", "${TAG/7/8}", "${TAG:0:1}"] {
+            assert_eq!(fill(text), None, "{text}");
+        }
         assert_eq!((fill("${NO}"), fill("$NO"), fill("${NO:-${ALSO_NO}}")), (None, None, None));
         assert_eq!(interpolate(&"${A:-".repeat(1 << 18), &variables), None);
         let deep = format!("{}x{}", "${A:-".repeat(100), "}".repeat(100));
