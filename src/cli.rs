@@ -300,10 +300,11 @@ Examples:
 
 On this machine: runs whose testbed was killed or whose servers have all ended,
 runs whose lifetime is over, prepared data that nobody has used for a month, and
-seeds for which there is no room. In the cluster, where testbed runs in a pod or one is named: what has the
-labels of a run and app.kubernetes.io/managed-by=testbed, once the annotation
-testbed/expires of all of the run's Pods and workloads is in the past, by the
-API server's clock. Another text there, such as never, keeps the run.
+seeds for which there is no room. In the cluster, where testbed runs in a pod or
+one is named: what has the labels of a run and
+app.kubernetes.io/managed-by=testbed, once the annotation testbed/expires of all
+of the run's Pods and workloads is in the past, by the API server's clock.
+Another text there, such as never, keeps the run.
 
 Anybody may call it at any time.";
 

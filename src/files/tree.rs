@@ -107,13 +107,17 @@ fn move_up(from: &OwnedFd, name: &OsStr, top: &OwnedFd, moved: &mut u64) -> io::
         Err(Errno::NOTEMPTY | Errno::EXIST) => {}
         removed => return Ok(removed?),
     }
+    let mut is_open = false;
     loop {
         *moved += 1;
         let free = OsString::from(format!(".{moved}"));
         match renameat(from, name, top, &free) {
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
             // A folder that moves is written to: it notes the folder above it.
-            Err(Errno::ACCESS) => chmodat(from, name, Mode::RWXU, AtFlags::empty())?,
+            Err(Errno::ACCESS) if !is_open => {
+                chmodat(from, name, Mode::RWXU, AtFlags::empty())?;
+                is_open = true;
+            }
             renamed => return Ok(renamed?),
         }
     }

@@ -57,7 +57,8 @@ const ANYBODY: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 
 const PREPARED: &str = "SELECT gid FROM pg_prepared_xacts WHERE database = $1 LIMIT 1";
 /// What belongs to a database and is not in it: `CREATE DATABASE` leaves that out.
 const HAS_OWN_SETTINGS: &str = "SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AND (datacl IS NOT NULL \
-                                OR datdba <> current_user::regrole OR datconnlimit <> -1 OR EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase = pg_database.oid)), \
+                                OR datdba <> (SELECT oid FROM pg_roles WHERE rolname = current_user) OR datconnlimit <> -1 \
+                                OR EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase = pg_database.oid)), \
                                 pg_database_size(oid) FROM pg_database WHERE datname = $1";
 /// What gives a copy the owner and the limit of connections. An owner is noted in several places.
 const OWNER: &str = "SELECT format('ALTER DATABASE %1$I OWNER TO %2$I; ALTER DATABASE %1$I CONNECTION LIMIT %3$s', $2::text, \

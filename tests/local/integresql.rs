@@ -457,8 +457,8 @@ fn what_a_template_is_set_to_its_copies_are() {
         .query(&format!("ALTER DATABASE \"{name}\" SET search_path = \"$user\", \"odd name\", public"))
         .unwrap();
     template.query(&format!("REVOKE ALL ON DATABASE \"{name}\" FROM PUBLIC")).unwrap();
-    template.query("CREATE ROLE \"odd role\"").unwrap();
-    template.query(&format!("ALTER DATABASE \"{name}\" OWNER TO \"odd role\"")).unwrap();
+    template.query("CREATE ROLE \"Odd role\"").unwrap();
+    template.query(&format!("ALTER DATABASE \"{name}\" OWNER TO \"Odd role\"")).unwrap();
     template.query(&format!("ALTER DATABASE \"{name}\" CONNECTION LIMIT 7")).unwrap();
     let rights = "SELECT datacl::text || pg_get_userbyid(datdba) || datconnlimit FROM pg_database WHERE datname = current_database()";
     let (path, own) = (template.value("SHOW search_path"), template.value(rights));
