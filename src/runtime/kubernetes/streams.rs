@@ -155,7 +155,7 @@ impl Log<'_> {
             container: Some(self.of.container.clone()),
             follow: goes_on,
             timestamps: true,
-            since_time: self.last,
+            since_time: self.last.and_then(whole_second),
             tail_lines: self.tail.filter(|_| self.last.is_none()),
             ..LogParams::default()
         };
@@ -219,5 +219,33 @@ impl Log<'_> {
     async fn finish(&mut self) {
         let lines = self.stream.finish();
         let _ = self.to.send((self.number, lines)).await;
+    }
+}
+
+/// From when on a log is asked for: the API server takes whole seconds, to which kube would round up as well, past lines
+/// that nobody has read. Those of that second which were read are passed over.
+fn whole_second(last: Timestamp) -> Option<Timestamp> {
+    Timestamp::from_second(last.as_millisecond().div_euclid(1000)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Request;
+
+    use super::*;
+
+    #[test]
+    fn no_line_is_lost_between_two_requests() {
+        for (last, asked) in [
+            ("2026-12-01T01:32:46.574Z", "2026-12-01T01%3A32%3A46Z"),
+            ("2026-12-01T01:32:46.499999999Z", "2026-12-01T01%3A32%3A46Z"),
+            ("2026-12-01T01:32:47Z", "2026-12-01T01%3A32%3A47Z"),
+        ] {
+            let since_time = whole_second(last.parse().unwrap());
+            let request =
+                Request::new("/pods").logs("a", &LogParams { since_time, ..LogParams::default() }).unwrap();
+            let query = request.uri().query().unwrap_or_default();
+            assert!(query.contains(&format!("sinceTime={asked}")), "{last}: {query}");
+        }
     }
 }
