@@ -43,22 +43,27 @@ pub fn remove_all_at(at: impl AsFd, name: &OsStr) -> io::Result<()> {
             break;
         }
         for (name, is_folder) in within {
+            // What is gone by itself, as where a server that was ended removes its own files, is as good.
             if !is_folder {
-                unlinkat(&top, &name, AtFlags::empty())?;
+                if_there(unlinkat(&top, &name, AtFlags::empty()))?;
                 continue;
             }
-            let inner = own(&top, &name)?;
+            let Some(inner) = super::if_there(own(&top, &name))? else { continue };
             for (deeper, is_folder) in entries(&inner)? {
                 if is_folder {
                     move_up(&inner, &deeper, &top, &mut moved)?;
                 } else {
-                    unlinkat(&inner, &deeper, AtFlags::empty())?;
+                    if_there(unlinkat(&inner, &deeper, AtFlags::empty()))?;
                 }
             }
-            unlinkat(&top, &name, AtFlags::REMOVEDIR)?;
+            if_there(unlinkat(&top, &name, AtFlags::REMOVEDIR))?;
         }
     }
     Ok(unlinkat(at, name, AtFlags::REMOVEDIR)?)
+}
+
+fn if_there(outcome: rustix::io::Result<()>) -> io::Result<()> {
+    super::if_there(outcome.map_err(io::Error::from)).map(drop)
 }
 
 /// Opens a folder so that what is in it can be removed, and only by this user: for root it is taken away from
@@ -91,9 +96,10 @@ fn entries(folder: &OwnedFd) -> io::Result<Vec<(OsString, bool)>> {
             continue;
         }
         let kind = match entry.file_type() {
-            FileType::Unknown => {
-                FileType::from_raw_mode(statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode)
-            }
+            FileType::Unknown => match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => continue,
+                stat => FileType::from_raw_mode(stat?.st_mode),
+            },
             known => known,
         };
         found.push((name.to_owned(), kind == FileType::Directory));
@@ -105,7 +111,7 @@ fn entries(folder: &OwnedFd) -> io::Result<Vec<(OsString, bool)>> {
 fn move_up(from: &OwnedFd, name: &OsStr, top: &OwnedFd, moved: &mut u64) -> io::Result<()> {
     match unlinkat(from, name, AtFlags::REMOVEDIR) {
         Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-        removed => return Ok(removed?),
+        removed => return if_there(removed),
     }
     let mut is_open = false;
     loop {
@@ -118,7 +124,7 @@ fn move_up(from: &OwnedFd, name: &OsStr, top: &OwnedFd, moved: &mut u64) -> io::
                 chmodat(from, name, Mode::RWXU, AtFlags::empty())?;
                 is_open = true;
             }
-            renamed => return Ok(renamed?),
+            renamed => return if_there(renamed),
         }
     }
 }
