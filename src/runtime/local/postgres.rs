@@ -21,7 +21,6 @@ use super::sealed::Sealing;
 use super::tls;
 use crate::database::Login;
 use crate::failure::Advise;
-use crate::files;
 use crate::trust::{Name, Trust};
 
 /// Servers from this version on copy a new database file by file only when told so; else it goes through the
@@ -201,7 +200,7 @@ async fn initdb_with_a_locale(
         if last.is_ok() {
             break;
         }
-        let _ = files::remove_all(&stage.data);
+        let _ = std::fs::remove_dir_all(&stage.data);
     }
     let words = planned.postgres.initdb.join(" ");
     if words.is_empty() || words == "--no-sync" {

@@ -413,7 +413,7 @@ fn remove_but(folder: &Path, kept: &[PathBuf]) -> std::io::Result<()> {
 
 /// Removes a folder that may not be there.
 pub(super) fn remove(folder: &Path) -> anyhow::Result<()> {
-    let removed = files::if_there(files::remove_all(folder)).map(drop);
+    let removed = files::if_there(std::fs::remove_dir_all(folder)).map(drop);
     removed.with_context(|| format!("removing {}", folder.display())).hint(CACHE_HINT)
 }
 
