@@ -18,6 +18,9 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
+/// How often it is looked again where somebody works in the folder at the same time: who fills it, or removes it too.
+const DISTURBED: usize = 1000;
+
 /// Removes what has this name, with all that is in it. A link is removed itself.
 ///
 /// # Errors
@@ -36,30 +39,42 @@ pub fn remove_all_at(at: impl AsFd, name: &OsStr) -> io::Result<()> {
         return Ok(unlinkat(at, name, AtFlags::empty())?);
     }
     let top = own(&at, name)?;
-    let mut moved = 0_u64;
+    let (mut moved, mut disturbed, mut is_first) = (0, 0, true);
     loop {
-        let within = entries(&top)?;
-        if within.is_empty() {
-            break;
-        }
-        for (name, is_folder) in within {
+        let mut is_disturbed = false;
+        for (name, is_folder) in super::if_there(entries(&top))?.unwrap_or_default() {
+            is_disturbed |= !is_first && !was_moved(&name, moved);
             // What is gone by itself, as where a server that was ended removes its own files, is as good.
             if !is_folder {
                 if_there(unlinkat(&top, &name, AtFlags::empty()))?;
                 continue;
             }
             let Some(inner) = super::if_there(own(&top, &name))? else { continue };
-            for (deeper, is_folder) in entries(&inner)? {
+            for (deeper, is_folder) in super::if_there(entries(&inner))?.unwrap_or_default() {
                 if is_folder {
                     move_up(&inner, &deeper, &top, &mut moved)?;
                 } else {
                     if_there(unlinkat(&inner, &deeper, AtFlags::empty()))?;
                 }
             }
-            if_there(unlinkat(&top, &name, AtFlags::REMOVEDIR))?;
+            match unlinkat(&top, &name, AtFlags::REMOVEDIR) {
+                Err(Errno::NOTEMPTY | Errno::EXIST) => is_disturbed = true,
+                removed => if_there(removed)?,
+            }
+        }
+        is_first = false;
+        disturbed += usize::from(is_disturbed);
+        match unlinkat(&at, name, AtFlags::REMOVEDIR) {
+            Err(Errno::NOTEMPTY | Errno::EXIST) if disturbed < DISTURBED => {}
+            removed => return if_there(removed),
         }
     }
-    Ok(unlinkat(at, name, AtFlags::REMOVEDIR)?)
+}
+
+/// Whether it has this name from [`move_up`].
+fn was_moved(name: &OsStr, moved: u64) -> bool {
+    let number = name.to_str().and_then(|name| name.strip_prefix('.')?.parse::<u64>().ok());
+    number.is_some_and(|number| number <= moved)
 }
 
 fn if_there(outcome: rustix::io::Result<()>) -> io::Result<()> {
@@ -159,6 +174,58 @@ mod tests {
         remove_all(&at("link")).unwrap();
         assert_eq!(std::fs::read_to_string(at("kept")).unwrap(), "kept");
         assert_eq!(remove_all(&at("link")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn others_may_remove_it_too_or_fill_it_for_a_while() {
+        for _ in 0..8 {
+            let folder = tempfile::tempdir().unwrap();
+            let doomed = folder.path().join("doomed");
+            let inner = doomed.join("inner");
+            for number in 0..100 {
+                std::fs::create_dir_all(inner.join(format!("{number}/b/c/d"))).unwrap();
+                std::fs::write(inner.join(format!("{number}/file")), "").unwrap();
+            }
+            let deep = openat(CWD, inner.join("1"), OFlags::DIRECTORY, Mode::empty()).unwrap();
+            let writing = || {
+                for number in 0..2000 {
+                    let name = format!("late{number}");
+                    if rustix::fs::mkdirat(&deep, &name, Mode::RWXU).is_err() {
+                        return;
+                    }
+                    let _ = rustix::fs::mkdirat(&deep, format!("{name}/x"), Mode::RWXU);
+                }
+            };
+            let remove = |path| super::super::if_there(remove_all(path)).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(writing);
+                for path in [&doomed, &doomed, &inner] {
+                    scope.spawn(move || remove(path));
+                }
+            });
+            assert!(!doomed.exists());
+        }
+    }
+
+    #[test]
+    fn who_never_stops_filling_it_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let doomed = folder.path().join("doomed");
+        std::fs::create_dir(&doomed).unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0.. {
+                    if over.load(std::sync::atomic::Ordering::Relaxed) {
+                        return;
+                    }
+                    let _ = std::fs::create_dir_all(doomed.join(format!("f{}", number % 50)));
+                }
+            });
+            // Either of the two: the folder is gone for a moment now and then.
+            let _ = remove_all(&doomed);
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
     }
 
     #[test]

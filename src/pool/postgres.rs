@@ -256,11 +256,15 @@ impl Session {
     /// Ends those whom a statement of that kind finds, and waits until it finds none any more.
     async fn end(&self, statement: &str, whom: &[&(dyn ToSql + Sync)]) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while !self.client.query(statement, whom).await?.is_empty() {
+        loop {
+            match self.client.query(statement, whom).await {
+                Ok(found) if found.is_empty() => return Ok(()),
+                Ok(_) => {}
+                Err(error) => return Err(self.failed(&error).await),
+            }
             anyhow::ensure!(Instant::now() < deadline, "somebody does not leave");
             sleep(AGAIN).await;
         }
-        Ok(())
     }
 
     /// The same for the tests' own database.
@@ -305,8 +309,7 @@ impl Session {
 
     /// What the server has said. Where it ends this session with that, the session is closed afterwards.
     async fn failed(&self, error: &Error) -> anyhow::Error {
-        let severity = error.as_db_error().and_then(DbError::parsed_severity);
-        if severity.is_some_and(|severity| matches!(severity, Severity::Fatal | Severity::Panic)) {
+        if ends_session(error) {
             let _ = timeout(PATIENCE, self.closed()).await;
         }
         explain(error)
@@ -344,8 +347,8 @@ impl Session {
                 }
                 Ok(Removed::Busy)
             }
-            Err(error) if error.as_db_error().is_some() => Ok(Removed::Stuck),
-            Err(error) => Err(error.into()),
+            Err(error) if error.as_db_error().is_some() && !ends_session(&error) => Ok(Removed::Stuck),
+            Err(error) => Err(self.failed(&error).await),
         }
     }
 
@@ -369,6 +372,12 @@ impl Session {
 fn key(pool: &str) -> i64 {
     let id = pool.strip_prefix(PREFIX).and_then(|id| u64::from_str_radix(id, 16).ok());
     id.unwrap_or_default().cast_signed()
+}
+
+/// Whether it is the last that the server says in a session: about itself, and not about what it was asked for.
+fn ends_session(error: &Error) -> bool {
+    let severity = error.as_db_error().and_then(DbError::parsed_severity);
+    severity.is_some_and(|severity| matches!(severity, Severity::Fatal | Severity::Panic))
 }
 
 /// What the server has said, without the driver's own words around it.

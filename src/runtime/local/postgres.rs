@@ -21,6 +21,7 @@ use super::sealed::Sealing;
 use super::tls;
 use crate::database::Login;
 use crate::failure::Advise;
+use crate::files;
 use crate::trust::{Name, Trust};
 
 /// Servers from this version on copy a new database file by file only when told so; else it goes through the
@@ -153,7 +154,7 @@ pub(super) async fn prepare(
         ));
     }
     let password_file = stage.folder.join("password");
-    crate::files::write(&password_file, stage.password, 0o600)?;
+    files::write(&password_file, stage.password, 0o600)?;
     super::account::hand_over(&password_file, setting.account)?;
     let mut args: Vec<OsString> =
         vec!["-D".into(), stage.data.clone().into(), "-U".into(), superuser(planned).user.clone().into()];
@@ -200,7 +201,7 @@ async fn initdb_with_a_locale(
         if last.is_ok() {
             break;
         }
-        let _ = std::fs::remove_dir_all(&stage.data);
+        let _ = files::remove_all(&stage.data);
     }
     let words = planned.postgres.initdb.join(" ");
     if words.is_empty() || words == "--no-sync" {

@@ -413,8 +413,7 @@ fn remove_but(folder: &Path, kept: &[PathBuf]) -> std::io::Result<()> {
 
 /// Removes a folder that may not be there.
 pub(super) fn remove(folder: &Path) -> anyhow::Result<()> {
-    // Not files::remove_all: where a preparation was interrupted, the folder would stay.
-    let removed = files::if_there(std::fs::remove_dir_all(folder)).map(drop);
+    let removed = files::if_there(files::remove_all(folder)).map(drop);
     removed.with_context(|| format!("removing {}", folder.display())).hint(CACHE_HINT)
 }
 

@@ -88,7 +88,8 @@ fn normalised(called: &Called, namespace: &Namespace, run_id: &str) -> String {
             None => line,
         }
     });
-    let mut lines: Vec<String> = lines.map(|line| without_server(&reduced(&line))).collect();
+    let mut lines: Vec<String> =
+        lines.map(|line| reduced(&line)).filter(|line| !is_of_server(line)).collect();
     lines.dedup();
     lines.join("\n")
 }
@@ -169,13 +170,10 @@ fn foreign(line: &str) -> (&str, &str, &str) {
     (line, "", "")
 }
 
-/// A line of a log, unless it is a server's own: these differ with the server's version, and from start to
-/// start.
-fn without_server(line: &str) -> String {
-    if line.contains(" [MY-") {
-        return "    | (lines of the server)".into();
-    }
-    line.to_owned()
+/// Whether it is a line of MySQL's own in a log: which ones there are, and where among the entrypoint's, differs with
+/// the version and from start to start.
+fn is_of_server(line: &str) -> bool {
+    line.contains(" [MY-")
 }
 
 /// Whether the line tells where a database is: which of these lines there are depends on the cluster's pace.
