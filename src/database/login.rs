@@ -402,16 +402,25 @@ fn red_hats_postgres(variables: &mut Variables) -> anyhow::Result<Logins> {
     let superuser =
         || login("postgres".into(), admin.clone(), Some(database.clone().unwrap_or("postgres".into())));
     let has_admin = admin.is_some() || variables.may_declare("POSTGRESQL_ADMIN_PASSWORD");
-    match (first_name(variables, &["POSTGRESQL_USER".into()])?, variables.get("POSTGRESQL_PASSWORD")?) {
-        (Some(user), password) if password.is_some() || variables.may_declare("POSTGRESQL_PASSWORD") => {
-            let database = Some(database.clone().unwrap_or_else(|| user.clone()));
+    let names = ["POSTGRESQL_USER", "POSTGRESQL_PASSWORD", "POSTGRESQL_DATABASE"];
+    let absent: Vec<&str> = names.into_iter().filter(|name| !variables.may_declare(name)).collect();
+    if !absent.is_empty() && names[..2].iter().any(|name| variables.declares(name)) {
+        bail!(
+            "{} not set, and the image takes {}, {} and {} all together or not at all",
+            if absent.len() > 1 { format!("{} are", absent.join(" and ")) } else { format!("{} is", absent[0]) },
+            names[0],
+            names[1],
+            names[2]
+        );
+    }
+    match first_name(variables, &[names[0].into()])? {
+        Some(user) => {
+            let password = variables.get(names[1])?;
             let admin = admin.is_some().then(superuser);
-            Ok(Logins { tests: login(user, password, database), admin })
+            Ok(Logins { tests: login(user, password, database.clone()), admin })
         }
-        _ if has_admin || variables.may_declare("POSTGRESQL_USER") => {
-            Ok(Logins { tests: superuser(), admin: Some(superuser()) })
-        }
-        _ => bail!(
+        None if has_admin || absent.is_empty() => Ok(Logins { tests: superuser(), admin: Some(superuser()) }),
+        None => bail!(
             "no password is set; set POSTGRESQL_USER, POSTGRESQL_PASSWORD and POSTGRESQL_DATABASE (or POSTGRESQL_ADMIN_PASSWORD)"
         ),
     }

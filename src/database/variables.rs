@@ -212,9 +212,13 @@ impl<'a> Variables<'a> {
         sources.filter(|reference| !self.data.texts.contains_key(reference)).collect()
     }
 
-    /// Whether the variable is set, or may be by something that nobody has told yet.
+    /// Whether the variable is set, or may be by something that nobody has told yet. One that is known to be empty
+    /// counts for the images as none.
     pub fn may_declare(&mut self, name: &str) -> bool {
-        self.declares(name) || !self.untold().is_empty()
+        let known = self.before(name, usize::MAX, &mut Known::default());
+        let is_empty = matches!(known, Ok(Some(value)) if value.is_empty());
+        let is_set = if is_empty { self.declares(&format!("{name}_FILE")) } else { self.declares(name) };
+        is_set || !self.untold().is_empty()
     }
 
     /// Whether the variable is set at all, by its own name or as `NAME_FILE`, wherever its value comes from.
@@ -399,7 +403,7 @@ impl<'a> Variables<'a> {
             return self.fill(value, at, known).map(Some);
         }
         if variable.value_from.is_none() {
-            return Ok(None);
+            return Ok(Some(String::new()));
         }
         let Some((reference, key, is_optional)) = source_of_value(variable) else {
             bail!(

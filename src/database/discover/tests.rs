@@ -142,6 +142,35 @@ fn postgres_has_defaults() {
 }
 
 #[test]
+fn an_empty_password_is_none_for_the_image() {
+    let told = error(&postgres(&[("POSTGRES_PASSWORD", "")]));
+    assert!(told.contains("no password is set; set POSTGRES_PASSWORD"), "{told}");
+    let told = error(&mysql(&[("MYSQL_ROOT_PASSWORD", "")]));
+    assert!(told.contains("no password is set; set MYSQL_ROOT_PASSWORD"), "{told}");
+    let without = service("{port: 5432}") + &pod("postgres:17", "    env: [{name: POSTGRES_PASSWORD}]\n");
+    assert!(error(&without).contains("no password is set"));
+    let allowed = [("POSTGRES_PASSWORD", ""), ("POSTGRES_HOST_AUTH_METHOD", "trust")];
+    assert_eq!(login(&one(&postgres(&allowed))), ("postgres", "", Some("postgres")));
+}
+
+#[test]
+fn red_hats_postgres_has_three_variables_or_none() {
+    let of = |variables: &[(&str, &str)]| service("{port: 5432}") + &pod("sclorg/postgresql-15-c9s", &env(variables));
+    let three = [("POSTGRESQL_USER", "u"), ("POSTGRESQL_PASSWORD", "p"), ("POSTGRESQL_DATABASE", "d")];
+    assert_eq!(login(&one(&of(&three))), ("u", "p", Some("d")));
+    let admin = ("POSTGRESQL_ADMIN_PASSWORD", "a");
+    assert_eq!(login(&one(&of(&[admin]))), ("postgres", "a", Some("postgres")));
+    for (absent, variables) in [
+        ("POSTGRESQL_PASSWORD and POSTGRESQL_DATABASE are not set", vec![three[0]]),
+        ("POSTGRESQL_DATABASE is not set", three[..2].to_vec()),
+        ("POSTGRESQL_PASSWORD is not set", vec![three[0], three[2], admin]),
+    ] {
+        let told = error(&of(&variables));
+        assert!(told.contains(absent), "{told}");
+    }
+}
+
+#[test]
 fn bitnami_has_names_of_its_own() {
     let variables = [
         ("POSTGRESQL_PASSWORD", "p"),
