@@ -114,7 +114,13 @@ impl Pool {
         while creating.join_next().await.is_some() {}
         let session = self.server.session().await?;
         let prefix = self.core().prefix().to_owned();
-        session.clear(&prefix).await
+        let left = session.clear(&prefix).await?;
+        anyhow::ensure!(
+            left.is_empty(),
+            "{} cannot be dropped, for a prepared transaction, a replication slot or a subscription in there",
+            left.join(", ")
+        );
+        Ok(())
     }
 
     /// Does what there is to do, for ever. The session that marks the pool marks it again when it has to be

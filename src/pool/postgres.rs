@@ -207,16 +207,20 @@ impl Session {
         Ok(rows.iter().filter_map(|row| row.try_get(0).ok()).collect())
     }
 
-    /// Removes a pool's databases. Nobody makes one any more, but a server goes on with what a client that is gone has
-    /// asked it for.
-    pub(super) async fn clear(&self, pool: &str) -> anyhow::Result<()> {
+    /// Removes a pool's databases, and tells those that the server does not let go. Nobody makes one any more, but a
+    /// server goes on with what a client that is gone has asked it for.
+    pub(super) async fn clear(&self, pool: &str) -> anyhow::Result<Vec<String>> {
         self.end(END_NAMED, &[&pool]).await.with_context(|| format!("ending the sessions of {pool}"))?;
-        let mut removed = Ok(());
+        let (mut left, mut removed) = (Vec::new(), Ok(()));
         for name in self.named(pool).await?.into_iter().filter(|name| pool_of(name) == Some(pool)) {
             // What is in the way of one is not in that of the others.
-            removed = removed.and(self.remove(&name, Way::Forced).await.map(drop));
+            match self.remove(&name, Way::Forced).await {
+                Ok(Removed::Gone) => {}
+                Ok(_) => left.push(name),
+                Err(error) => removed = removed.and(Err(error)),
+            }
         }
-        removed
+        removed.map(|()| left)
     }
 
     /// An empty database, for a template.
@@ -339,7 +343,14 @@ impl Session {
             }
         };
         let removal = format!("DROP DATABASE IF EXISTS {}{force}", identifier(name));
-        match self.client.batch_execute(&removal).await {
+        let mut removed = self.client.batch_execute(&removal).await;
+        if matches!(&removed, Err(error) if error.code() == Some(&SqlState::WRONG_OBJECT_TYPE)) {
+            // A test has made a template of it.
+            let ordinary = format!("ALTER DATABASE {} IS_TEMPLATE false", identifier(name));
+            self.client.batch_execute(&ordinary).await?;
+            removed = self.client.batch_execute(&removal).await;
+        }
+        match removed {
             Ok(()) => Ok(Removed::Gone),
             Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) => {
                 if way == Way::Locked {

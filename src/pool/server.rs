@@ -156,12 +156,12 @@ impl Session {
         Ok(())
     }
 
-    /// Removes all databases of a pool.
-    pub(super) async fn clear(&self, pool: &str) -> anyhow::Result<()> {
+    /// Removes all databases of a pool, and tells those that the server does not let go.
+    pub(super) async fn clear(&self, pool: &str) -> anyhow::Result<Vec<String>> {
         match self {
             Self::Postgres(session) => session.clear(pool).await,
-            Self::Mysql(server) => server.clear(pool).await,
-            Self::Schemas(session) => session.clear(pool).await,
+            Self::Mysql(server) => server.clear(pool).await.map(|()| Vec::new()),
+            Self::Schemas(session) => session.clear(pool).await.map(|()| Vec::new()),
         }
     }
 

@@ -694,6 +694,34 @@ fn a_run_that_stays_up_keeps_nothing_of_it() {
 }
 
 #[test]
+fn what_a_test_has_made_of_its_database_keeps_none_silently() {
+    let local = Local::new();
+    let settings = "databases:\n  db:\n    use: postgres\n    args: [-c, max_prepared_transactions=5]\n";
+    local.file("testbed.yaml", settings);
+    let (_, databases) = local.up(&["--run-id", "r"]);
+    let names = || databases[0].query("SELECT datname FROM pg_database ORDER BY 1").unwrap();
+    let before = names();
+    let exec = ["exec", "--run-id", "r", "--pool=1"];
+    let serving = Serving::start(&local, &exec);
+    let mut client = serving.client();
+    client.template("a");
+    let (template, _) = client.get("a");
+    template.query(&format!("ALTER DATABASE {} IS_TEMPLATE true", template.database.as_deref().unwrap())).unwrap();
+    let (prepared, _) = client.get("a");
+    prepared.query("BEGIN; DELETE FROM t; PREPARE TRANSACTION 'p'").unwrap();
+    let told = serving.end().ok();
+    let name = prepared.database.as_deref().unwrap();
+    let _ = told.says(&format!("{name} cannot be dropped, for a prepared transaction"));
+    assert_eq!(names().len(), before.len() + 1, "{:?}", names());
+    // Nobody else is kept from a pool by it.
+    Serving::start(&local, &exec).end().ok();
+    prepared.query("COMMIT PREPARED 'p'").unwrap();
+    Serving::start(&local, &exec).end().ok();
+    assert_eq!(names(), before);
+    local.call(&["down", "--run-id", "r"]).ok();
+}
+
+#[test]
 fn a_server_that_is_restarted_goes_on_with_its_pool() {
     let local = Local::new();
     local.up(&["--with", "postgres", "--run-id", "r"]);
