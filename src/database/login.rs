@@ -407,7 +407,11 @@ fn red_hats_postgres(variables: &mut Variables) -> anyhow::Result<Logins> {
     if !absent.is_empty() && names[..2].iter().any(|name| variables.declares(name)) {
         bail!(
             "{} not set, and the image takes {}, {} and {} all together or not at all",
-            if absent.len() > 1 { format!("{} are", absent.join(" and ")) } else { format!("{} is", absent[0]) },
+            if absent.len() > 1 {
+                format!("{} are", absent.join(" and "))
+            } else {
+                format!("{} is", absent[0])
+            },
             names[0],
             names[1],
             names[2]

@@ -189,6 +189,17 @@ fn take(
     if !service::take(service, findings) {
         return;
     }
+    for key in ["entrypoint", "command", "options", "ports", "volumes"] {
+        let Some(value) = node.get(key) else { continue };
+        let all = if value.items().is_empty() { std::slice::from_ref(value) } else { value.items() };
+        let unknown = all.iter().filter(|item| item.text().is_some() && text(item).is_none());
+        findings.notes.extend(unknown.filter_map(Node::text).map(|typed| {
+            format!(
+                "{told}: {} of its {key} is not known here and left out; see to it in the file",
+                one_line(typed)
+            )
+        }));
+    }
     if without_tag.is_some() {
         let typed = one_line(typed);
         findings.notes.push(format!("{told}: the tag of {typed} is not known here; see to it in the file"));
@@ -403,6 +414,28 @@ fn combinations(job: &Node, contexts: &Contexts) -> Vec<Option<Value>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_known_of_a_service_is_told() {
+        let text = "\
+on: push
+jobs:
+  test:
+    services:
+      db: {image: 'postgres:16', command: '-c max_connections=${{ secrets.MOST }}', ports: ['5432', '${{ secrets.PORT }}']}
+";
+        let Findings { found, notes, .. } = read("w.yml", text, &[]).unwrap();
+        assert_eq!(found.len(), 1);
+        let told = "w.yml:5: job test, service db";
+        let left = "is not known here and left out; see to it in the file";
+        assert_eq!(
+            notes,
+            [
+                format!("{told}: -c max_connections=${{{{ secrets.MOST }}}} of its command {left}"),
+                format!("{told}: ${{{{ secrets.PORT }}}} of its ports {left}")
+            ]
+        );
+    }
 
     #[test]
     fn service_containers_are_found() {

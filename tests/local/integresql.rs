@@ -706,7 +706,9 @@ fn what_a_test_has_made_of_its_database_keeps_none_silently() {
     let mut client = serving.client();
     client.template("a");
     let (template, _) = client.get("a");
-    template.query(&format!("ALTER DATABASE {} IS_TEMPLATE true", template.database.as_deref().unwrap())).unwrap();
+    template
+        .query(&format!("ALTER DATABASE {} IS_TEMPLATE true", template.database.as_deref().unwrap()))
+        .unwrap();
     let (prepared, _) = client.get("a");
     prepared.query("BEGIN; DELETE FROM t; PREPARE TRANSACTION 'p'").unwrap();
     let told = serving.end().ok();

@@ -155,7 +155,9 @@ fn an_empty_password_is_none_for_the_image() {
 
 #[test]
 fn red_hats_postgres_has_three_variables_or_none() {
-    let of = |variables: &[(&str, &str)]| service("{port: 5432}") + &pod("sclorg/postgresql-15-c9s", &env(variables));
+    let of = |variables: &[(&str, &str)]| {
+        service("{port: 5432}") + &pod("sclorg/postgresql-15-c9s", &env(variables))
+    };
     let three = [("POSTGRESQL_USER", "u"), ("POSTGRESQL_PASSWORD", "p"), ("POSTGRESQL_DATABASE", "d")];
     assert_eq!(login(&one(&of(&three))), ("u", "p", Some("d")));
     let admin = ("POSTGRESQL_ADMIN_PASSWORD", "a");
