@@ -35,6 +35,29 @@ fn as_user(local: &Local, uid: u32, args: &[&str]) -> Called {
     Called::new(args, command.output().expect("setpriv"))
 }
 
+/// As `unshare --map-root-user` or a container without further users: root, and nobody else.
+#[test]
+fn a_user_namespace_without_the_servers_user_is_told() {
+    const ALONE: [&str; 2] = ["--user", "--map-root-user"];
+    let can = Command::new("unshare").args(ALONE).arg("true").output();
+    if !can.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: unshare makes no namespace of users here");
+        return;
+    }
+    let local = Local::new();
+    let testbed = local.command(&[]);
+    for args in [&["run", "--with", "postgres", "--", "true"][..], &["doctor", "--with", "postgres"]] {
+        let mut command = Command::new("unshare");
+        command.args(ALONE).arg(binary()).args(args).current_dir(local.path()).env_clear();
+        command.envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let called = Called::new(args, command.output().expect("unshare"));
+        let said = "this user namespace does not have the user ";
+        assert!(called.transcript().contains(said), "{}", called.transcript());
+        assert_eq!(called.code, Some(1), "{}", called.transcript());
+        assert!(called.transcript().contains("--map-auto"), "{}", called.transcript());
+    }
+}
+
 /// PostgreSQL's programs ask the system for their user's name. As in a cluster that gives each pod a user of its own.
 #[test]
 fn a_user_without_a_name_is_told_what_to_do() {

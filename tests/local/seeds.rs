@@ -273,6 +273,22 @@ fn one_that_fails_shows_what_it_said_and_is_not_kept() {
 }
 
 #[test]
+fn one_that_takes_too_long_is_named() {
+    let local = Local::with_cold_cache();
+    let settings = "databases: {orders: {use: postgres, seed: {run: sleep 600, inputs: []}}}\n";
+    local.file("testbed.yaml", settings);
+    // Its server is prepared by then.
+    local.call(&["run", "--with", "postgres", "--", "true"]).ok();
+    local
+        .call(&["run", "--timeout", "10s", "--", "touch", "ran"])
+        .fails(3)
+        .says("not ready within 10s: orders: the seed's command `sleep 600` still runs");
+    assert!(!local.has("ran"));
+    assert_nothing_half_made(&local);
+    local.assert_nothing_left();
+}
+
+#[test]
 fn what_cannot_be_a_seed_is_refused_before_anything_is_made() {
     let local = Local::new();
     local.file("a.sql", "SELECT 1;\n");

@@ -22,7 +22,7 @@ pub struct Account {
 /// user.
 ///
 /// # Errors
-/// When testbed runs as root and the machine has no fit user.
+/// When testbed runs as root and the machine, or the user namespace that it is in, has no fit user.
 pub fn for_server(engine: Engine) -> anyhow::Result<Option<Account>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
@@ -30,11 +30,32 @@ pub fn for_server(engine: Engine) -> anyhow::Result<Option<Account>> {
     let own = if engine == Engine::Postgres { "postgres" } else { "mysql" };
     let users =
         std::fs::read_to_string("/etc/passwd").context("looking for an unprivileged user for the servers")?;
-    let account = [own, "nobody"].iter().find_map(|name| account(&users, name));
+    let accounts: Vec<Account> = [own, "nobody"].iter().filter_map(|name| account(&users, name)).collect();
+    let maps = ["uid_map", "gid_map"].map(|name| std::fs::read_to_string(format!("/proc/self/{name}")).ok());
+    let [uids, gids] = maps.each_ref().map(Option::as_deref);
+    let is_here = |account: &&Account| is_mapped(uids, account.uid) && is_mapped(gids, account.gid);
+    let account = accounts.iter().find(is_here).cloned();
+    if let (None, Some(Account { name, uid, .. })) = (&account, accounts.first()) {
+        return Err(anyhow!("a server must not run as root, and this user namespace does not have the user {name} ({uid})"))
+            .hint("map more users into it, as podman and `unshare --map-auto` do; or call testbed outside of it as an ordinary user");
+    }
     let account = account.ok_or_else(|| {
         anyhow!("a server must not run as root, and this machine has neither a user {own} nor nobody")
     });
     account.map(Some).hint(format!("make one: useradd --system {own}; or call testbed as an ordinary user"))
+}
+
+/// Whether a user namespace has this id, by its map: lines of the first id inside, the first outside, and how many.
+fn is_mapped(map: Option<&str>, id: u32) -> bool {
+    let has = |line: &str| {
+        let mut fields = line.split_whitespace().map(str::parse::<u32>);
+        let (Some(Ok(first)), Some(Ok(_)), Some(Ok(count))) = (fields.next(), fields.next(), fields.next())
+        else {
+            return false;
+        };
+        id.checked_sub(first).is_some_and(|at| at < count)
+    };
+    map.is_none_or(|map| map.lines().any(has))
 }
 
 /// Makes sure that the server's user has a name, which PostgreSQL's programs ask the system for.
@@ -91,6 +112,22 @@ pub fn make_folder(path: &Path, account: Option<&Account>) -> anyhow::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_namespace_has_the_ids_of_its_map() {
+        let [whole, own, several] =
+            ["0 0 4294967295", "         0       1000          1\n", "0 1000 1\n1 100000 65536\n"];
+        for (map, id, expected) in [
+            (Some(whole), 65534, true),
+            (Some(own), 0, true),
+            (Some(own), 104, false),
+            (Some(several), 104, true),
+            (Some(several), 65537, false),
+            (None, 104, true),
+        ] {
+            assert_eq!(is_mapped(map, id), expected, "{map:?} {id}");
+        }
+    }
 
     #[test]
     fn users_are_found_by_their_whole_name() {

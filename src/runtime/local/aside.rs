@@ -49,7 +49,14 @@ pub async fn make(as_made: &AsMade, run: Run<'_>, report: &dyn Fn(Told<'_>)) -> 
             }
             None => {
                 let layers = Layers::of(planned, &run.area.cache);
-                let making = Making { layers: &layers, run, setting, report, first: Cell::default() };
+                let making = Making {
+                    layers: &layers,
+                    run,
+                    setting,
+                    report,
+                    first: Cell::default(),
+                    command: Cell::default(),
+                };
                 making.place(&aside.data).await
             }
         }

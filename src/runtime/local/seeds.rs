@@ -137,6 +137,8 @@ pub(super) struct Making<'a> {
     pub report: &'a dyn Fn(Told<'_>),
     /// What had to be made first.
     pub first: Cell<Option<&'static str>>,
+    /// The seed's command that runs.
+    pub command: Cell<Option<String>>,
 }
 
 type Work<'f> = Pin<Box<dyn Future<Output = anyhow::Result<Placed>> + 'f>>;
@@ -280,10 +282,14 @@ impl Making<'_> {
         scripts::run(own, "the seed's", &files, &server, self.setting, self.run).await?;
         let Some(command) = &step.run else { return Ok(()) };
         let what = || format!("{}: the seed's command `{command}`", own.database.name);
+        self.command.set(Some(what()));
         let environment = (self.run.environment)(&own.database, serving.port, stage.folder)?;
         let mark = processes::seeding(stage.folder);
         let work = seeding::run(command, &seed.folder, environment, &mark);
         let outcome = timeout_at(self.run.deadline, work).await;
+        if outcome.is_ok() {
+            self.command.take();
+        }
         let too_late = || anyhow!("it still runs after {}", humantime::format_duration(self.run.timeout));
         outcome.unwrap_or_else(|_| Err(too_late()).exit(Exit::NotReady)).with_context(what)
     }

@@ -84,16 +84,16 @@ async fn attempt(
 ) -> anyhow::Result<Started> {
     let data = folder.join("data");
     report(Told::Stage("preparing", ""));
-    let making = Making { layers, run, setting, report, first: Cell::default() };
+    let making = Making { layers, run, setting, report, first: Cell::default(), command: Cell::default() };
     let placed = tokio::time::timeout_at(run.deadline, making.place(&data)).await;
     let placed = placed.unwrap_or_else(|_| {
         let time = humantime::format_duration(run.timeout);
-        Err(anyhow!(
-            "not ready within {time}: {}: its data folder is not prepared yet",
-            planned.database.name
-        ))
-        .exit(Exit::NotReady)
-        .kind("not-ready", Some(&planned.database.name))
+        let name = &planned.database.name;
+        let running = making.command.take().map(|command| format!("{command} still runs"));
+        let why = running.unwrap_or_else(|| format!("{name}: its data folder is not prepared yet"));
+        Err(anyhow!("not ready within {time}: {why}"))
+            .exit(Exit::NotReady)
+            .kind("not-ready", Some(&planned.database.name))
     })?;
     report(Told::Moment(What::Prepared, making.first.get().unwrap_or_default()));
     start_on(planned, run, &data, setting, &placed, report).await
