@@ -225,6 +225,7 @@ impl Node {
     pub fn kind(&self) -> &'static str {
         match &self.content {
             Content::Empty => "empty",
+            Content::Scalar { text, .. } if text.is_empty() => "empty",
             Content::Scalar { .. } => "a text",
             Content::List(_) => "a list",
             Content::Map(_) => "a mapping",

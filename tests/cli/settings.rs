@@ -180,6 +180,7 @@ fn a_file_can_be_named_or_switched_off() {
 
 #[test]
 fn what_is_wrong_is_named_with_its_line() {
+    refused("timeout: ''\n", "1: timeout is empty; write a text");
     refused("# a comment\n\ndatabses: {}\n", "3: unknown key \"databses\"; did you mean \"databases\"?");
     refused("pull_timeout: 1m\n", "1: unknown key \"pull_timeout\"; did you mean \"pull-timeout\"?");
     refused("xyz: 1\n", "1: unknown key \"xyz\"; known are databases, ");
