@@ -9,7 +9,7 @@ use super::project::normal;
 use super::service::{self, Role, Service};
 use super::{Findings, Place, Purpose, Read, SERVICES, command, one_line, one_more};
 use crate::database;
-use crate::yaml::{Budget, Content, Node, Problem};
+use crate::yaml::{Budget, Content, Entry, Node, Problem};
 
 /// How many files may be included; GitLab itself takes 150.
 const FILES: usize = 150;
@@ -34,14 +34,14 @@ struct Job {
 /// # Errors
 /// The line that is no YAML.
 pub fn read(file: &str, text: &str, read: Read, all: &[String]) -> anyhow::Result<Findings> {
-    let mut known: BTreeSet<String> = [file.to_owned()].into();
-    let mut next: VecDeque<String> = VecDeque::new();
-    let mut findings = pipeline(file, parse(file, text)?, read, all, &mut next);
-    while let Some(file) = next.pop_front() {
-        if known.len() > CHILDREN || !known.insert(file.clone()) {
+    let mut known: BTreeSet<Included> = [(file.to_owned(), Variables::new())].into();
+    let mut next: VecDeque<Included> = VecDeque::new();
+    let mut findings = pipeline(file, parse(file, text, &Variables::new())?, read, all, &mut next);
+    while let Some((file, inputs)) = next.pop_front() {
+        if known.len() > CHILDREN || !known.insert((file.clone(), inputs.clone())) {
             continue;
         }
-        match read(&file).map(|text| parse(&file, &text)) {
+        match read(&file).map(|text| parse(&file, &text, &inputs)) {
             Some(Ok(root)) => findings.add(pipeline(&file, root, read, all, &mut next)),
             Some(Err(error)) => findings.broken.push(format!("{error:#}")),
             None => findings
@@ -52,25 +52,34 @@ pub fn read(file: &str, text: &str, read: Read, all: &[String]) -> anyhow::Resul
     Ok(findings)
 }
 
+/// A file of the project, and the inputs that it is included with.
+type Included = (String, Variables);
+
 /// One pipeline; the files of those that it starts are `children`.
-fn pipeline(file: &str, root: Node, read: Read, all: &[String], children: &mut VecDeque<String>) -> Findings {
+fn pipeline(
+    file: &str,
+    root: Node,
+    read: Read,
+    all: &[String],
+    children: &mut VecDeque<Included>,
+) -> Findings {
     let mut findings = Findings::default();
     let jobs = Jobs::new(files(file, root, read, all, &mut findings));
     let mut global = Variables::new();
     // What a file includes, it may set anew.
     for job in jobs.all.iter().rev().filter(|job| job.name == "variables") {
-        global.extend(variables(&job.node));
+        global.extend(jobs.read(&job.node));
     }
     let mut reading = Reading { jobs: &jobs, told: BTreeSet::new(), left: SERVICES, findings };
-    for job in jobs.all.iter().filter(|job| job.name == "services" || job.name == "default") {
-        let services = if job.name == "services" { Some(&job.node) } else { job.node.get("services") };
-        if let Some(services) = services {
-            reading.take(job, "all jobs", services, &global);
-        }
-    }
     let is_job = |job: &&Job| !KEYWORDS.contains(&job.name.as_str());
     let (hidden, shown): (Vec<&Job>, Vec<&Job>) =
         jobs.all.iter().filter(is_job).partition(|job| job.name.starts_with('.'));
+    for job in jobs.all.iter().filter(|job| job.name == "services" || job.name == "default") {
+        let services = if job.name == "services" { Some(&job.node) } else { job.node.get("services") };
+        if let Some(services) = services {
+            reading.take_default((job, services), &shown, &global);
+        }
+    }
     for job in &shown {
         if let Some(trigger) = job.node.get("trigger") {
             children.extend(includes(&job.file, trigger, all, &mut reading.findings));
@@ -86,9 +95,7 @@ fn pipeline(file: &str, root: Node, read: Read, all: &[String], children: &mut V
         if job.name.starts_with('.') && reading.has_told(owner, services) {
             continue;
         }
-        let mut own = global.clone();
-        jobs.variables(job, DEPTH, &mut own);
-        reading.take(owner, &format!("job {}", one_line(&job.name)), services, &own);
+        reading.take(owner, &format!("job {}", one_line(&job.name)), services, &jobs.ways(job, &global));
     }
     if jobs.left.get() == 0 {
         reading.findings.notes.push(format!("{file}: more jobs extend others than are followed"));
@@ -99,14 +106,14 @@ fn pipeline(file: &str, root: Node, read: Read, all: &[String], children: &mut V
 /// The entries of a file and of all that it includes.
 fn files(file: &str, root: Node, read: Read, all: &[String], findings: &mut Findings) -> Vec<Job> {
     let mut jobs: Vec<Job> = Vec::new();
-    let mut known: BTreeSet<String> = [file.to_owned()].into();
+    let mut known: BTreeSet<Included> = [(file.to_owned(), Variables::new())].into();
     let mut next: VecDeque<(String, Node)> = [(file.to_owned(), root)].into();
     while let Some((file, root)) = next.pop_front() {
-        for path in includes(&file, &root, all, findings) {
-            if known.len() > FILES || !known.insert(path.clone()) {
+        for (path, inputs) in includes(&file, &root, all, findings) {
+            if known.len() > FILES || !known.insert((path.clone(), inputs.clone())) {
                 continue;
             }
-            match read(&path).map(|text| parse(&path, &text)) {
+            match read(&path).map(|text| parse(&path, &text, &inputs)) {
                 Some(Ok(root)) => next.push_back((path, root)),
                 Some(Err(error)) => findings.broken.push(format!("{error:#}")),
                 None => findings.notes.push(format!("{file}: the included {} was not read", one_line(&path))),
@@ -137,8 +144,9 @@ const KEYWORDS: [&str; 12] = [
     "types",
 ];
 
-/// The content of a file; what stands before `---` says what it can be included with.
-fn parse(file: &str, text: &str) -> anyhow::Result<Node> {
+/// The content of a file; what stands before `---` says what it can be included with, and `given` are the inputs of
+/// who includes it.
+fn parse(file: &str, text: &str, given: &Variables) -> anyhow::Result<Node> {
     let mut budget = Budget::default();
     let marker = text.match_indices("\n---").map(|(index, _)| index + 1).next();
     let header = marker.filter(|marker| text[..*marker].lines().any(|line| line.starts_with("spec:")));
@@ -149,14 +157,18 @@ fn parse(file: &str, text: &str) -> anyhow::Result<Node> {
     let (inputs, root) =
         root.map_err(|Problem { line, wrong }| anyhow::anyhow!("{file}:{}: {wrong}", line + start))?;
     let inputs = inputs.as_ref().and_then(|spec| spec.get("spec")?.get("inputs"));
-    let defaults: Variables = inputs
+    let value = |entry: &Entry| {
+        let given = given.get(&entry.key).cloned();
+        given.or_else(|| Some(entry.value.get("default")?.text()?.to_owned()))
+    };
+    let inputs: Variables = inputs
         .map(Node::entries)
         .unwrap_or_default()
         .iter()
-        .filter_map(|entry| Some((entry.key.clone(), entry.value.get("default")?.text()?.to_owned())))
+        .filter_map(|entry| Some((entry.key.clone(), value(entry)?)))
         .collect();
     let mut root = root.merged();
-    shift(&mut root, start, &defaults);
+    shift(&mut root, start, &inputs);
     Ok(root)
 }
 
@@ -167,6 +179,7 @@ fn shift(node: &mut Node, lines: usize, inputs: &Variables) {
         Content::Scalar { text, .. } if text.contains("$[[") && text.len() < 1 << 10 => {
             for (name, value) in inputs.iter().filter(|(_, value)| value.len() < 1 << 10).take(SERVICES) {
                 *text = text.replace(&format!("$[[ inputs.{name} ]]"), value);
+                *text = text.replace(&format!("$[[inputs.{name}]]"), value);
             }
         }
         Content::List(items) => items.iter_mut().for_each(|item| shift(item, lines, inputs)),
@@ -180,8 +193,8 @@ fn shift(node: &mut Node, lines: usize, inputs: &Variables) {
     }
 }
 
-/// The files of the project that a file includes; the others are told of.
-fn includes(file: &str, root: &Node, all: &[String], findings: &mut Findings) -> Vec<String> {
+/// The files of the project that a file includes, and with which inputs; the others are told of.
+fn includes(file: &str, root: &Node, all: &[String], findings: &mut Findings) -> Vec<Included> {
     let Some(include) = root.get("include") else { return Vec::new() };
     let items = if include.items().is_empty() { std::slice::from_ref(include) } else { include.items() };
     let mut paths = Vec::new();
@@ -200,6 +213,11 @@ fn includes(file: &str, root: &Node, all: &[String], findings: &mut Findings) ->
             continue;
         };
         let local = local.trim_start_matches('/');
+        let inputs = item.get("inputs").map(Node::entries).unwrap_or_default();
+        let inputs: Variables = inputs
+            .iter()
+            .filter_map(|entry| Some((entry.key.clone(), entry.value.text()?.to_owned())))
+            .collect();
         if local.contains('*') {
             // `**.yml` is at any depth.
             let parts = local.split('/').flat_map(|part| match part.strip_prefix("**") {
@@ -208,12 +226,11 @@ fn includes(file: &str, root: &Node, all: &[String], findings: &mut Findings) ->
             });
             let parts: Vec<String> = parts.collect();
             let pattern: Vec<&str> = parts.iter().map(String::as_str).collect();
-            paths.extend(
-                all.iter().filter(|path| is_like(&path.split('/').collect::<Vec<_>>(), &pattern)).cloned(),
-            );
+            let found = all.iter().filter(|path| is_like(&path.split('/').collect::<Vec<_>>(), &pattern));
+            paths.extend(found.map(|path| (path.clone(), inputs.clone())));
         } else {
             match normal(local) {
-                Some(path) => paths.push(path),
+                Some(path) => paths.push((path, inputs)),
                 None => findings.notes.push(format!(
                     "{file}:{}: include: local {} is not in the project; it was not read",
                     item.line,
@@ -305,32 +322,95 @@ impl Jobs {
         if let Some(depth) = depth.checked_sub(1) {
             self.extended(job).into_iter().for_each(|base| self.variables(base, depth, all));
         }
-        all.extend(job.node.get("variables").map(variables).unwrap_or_default());
-        // Of a matrix the last combination, as one of them has to be taken.
-        let matrix = job.node.get("parallel").and_then(|parallel| parallel.get("matrix"));
-        if let Some(last) = matrix.and_then(|matrix| matrix.items().last()) {
-            for entry in last.entries() {
-                let value = entry.value.items().last().unwrap_or(&entry.value);
-                if let Some(text) = value.text() {
-                    all.insert(entry.key.clone(), text.to_owned());
-                }
+        all.extend(job.node.get("variables").map(|node| self.read(node)).unwrap_or_default());
+    }
+
+    /// A job's variables, for each combination of its matrix.
+    fn ways(&self, job: &Job, global: &Variables) -> Vec<Variables> {
+        let mut own = if inherits(job, "variables") { global.clone() } else { Variables::new() };
+        self.variables(job, DEPTH, &mut own);
+        let parallel = self.lookup(job, "parallel", DEPTH).map(|(_, node)| node);
+        let matrix = parallel.and_then(|parallel| parallel.get("matrix")).map(|matrix| self.follow(matrix));
+        let mut ways = Vec::new();
+        for item in matrix.map(Node::items).unwrap_or_default() {
+            let mut combined = vec![own.clone()];
+            for entry in self.follow(item).entries() {
+                let value = self.follow(&entry.value);
+                let values =
+                    if value.items().is_empty() { std::slice::from_ref(value) } else { value.items() };
+                let with = |known: &Variables, value: &str| {
+                    let mut known = known.clone();
+                    known.insert(entry.key.clone(), value.to_owned());
+                    known
+                };
+                let all = combined
+                    .iter()
+                    .flat_map(|known| values.iter().filter_map(Node::text).map(move |value| (known, value)));
+                combined = all.take(COMBINATIONS).map(|(known, value)| with(known, value)).collect();
+            }
+            ways.extend(combined);
+            ways.truncate(COMBINATIONS);
+        }
+        if ways.is_empty() { vec![own] } else { ways }
+    }
+
+    /// The image of a service as it was typed.
+    fn typed<'n>(&'n self, item: &'n Node) -> Option<&'n str> {
+        item.text().or_else(|| self.follow(item.get("name")?).text())
+    }
+
+    fn name<'n>(&'n self, item: &'n Node) -> &'n str {
+        let alias = item.get("alias").and_then(|alias| self.follow(alias).text());
+        alias.and_then(|alias| alias.split([',', ' ']).next()).unwrap_or_default()
+    }
+
+    /// What `!reference [job, key, ...]` stands for, or the value itself.
+    fn follow<'a>(&'a self, node: &'a Node) -> &'a Node {
+        let mut node = node;
+        for _ in 0..DEPTH {
+            if node.tag.as_deref() != Some("reference") {
+                break;
+            }
+            match self.referenced(node) {
+                Some((_, other)) => node = other,
+                None => break,
             }
         }
+        node
+    }
+
+    fn referenced<'a>(&'a self, node: &'a Node) -> Option<(&'a Job, &'a Node)> {
+        let keys: Vec<&str> = node.items().iter().filter_map(Node::text).collect();
+        let (job, keys) = keys.split_first()?;
+        let job = self.named(job)?;
+        let node = keys.iter().try_fold(&job.node, |node, key| node.get(key))?;
+        Some((job, node))
+    }
+
+    /// The variables that a mapping sets.
+    fn read(&self, node: &Node) -> Variables {
+        let text = |value: &Node| {
+            let value = self.follow(value);
+            value.text().or_else(|| self.follow(value.get("value")?).text()).map(ToOwned::to_owned)
+        };
+        self.follow(node)
+            .entries()
+            .iter()
+            .filter_map(|entry| Some((entry.key.clone(), text(&entry.value)?)))
+            .take(VARIABLES)
+            .collect()
     }
 
     /// The items of a list, with those that `!reference [job, services]` stands for.
     fn items<'a>(&'a self, owner: &'a Job, list: &'a Node, depth: usize, all: &mut Vec<(&'a Job, &'a Node)>) {
         let Some(depth) = depth.checked_sub(1) else { return };
-        let reference = |node: &'a Node| -> Option<(&'a Job, &'a Node)> {
-            let keys: Vec<&str> = node.items().iter().filter_map(Node::text).collect();
-            let (job, keys) = keys.split_first()?;
-            let job = self.named(job)?;
-            let node = keys.iter().try_fold(&job.node, |node, key| node.get(key))?;
-            Some((job, node))
-        };
         if list.tag.as_deref() == Some("reference") {
-            if let Some((job, node)) = reference(list) {
-                self.items(job, node, depth, all);
+            match self.referenced(list) {
+                Some((job, node)) if matches!(node.content, Content::List(_)) => {
+                    self.items(job, node, depth, all)
+                }
+                Some(one) => all.push(one),
+                None => {}
             }
             return;
         }
@@ -346,6 +426,18 @@ impl Jobs {
         }
     }
 }
+
+/// Whether a job has what is set for all jobs: `default` or `variables`.
+fn inherits(job: &Job, what: &str) -> bool {
+    let told = job.node.get("inherit").and_then(|inherit| inherit.get(what)).and_then(Node::text);
+    told != Some("false")
+}
+
+/// How many combinations of a matrix are looked at.
+const COMBINATIONS: usize = 100;
+
+/// What is known of a service: its image, and its variables.
+type Known = (Option<String>, Vec<(String, Option<String>)>);
 
 /// What was read so far.
 struct Reading<'a> {
@@ -364,10 +456,55 @@ impl Reading<'_> {
         items.iter().all(|(owner, item)| self.told.contains(&(owner.file.clone(), item.line)))
     }
 
-    /// Takes in the services of a job, or of all.
-    fn take(&mut self, owner: &Job, label: &str, services: &Node, variables: &Variables) {
-        if !matches!(services.content, Content::List(_) | Content::Empty) {
-            let (file, line, kind) = (&owner.file, services.line, services.kind());
+    /// Takes in the services that all jobs have which name none: once for those whose variables make no difference, and
+    /// for the others with theirs.
+    fn take_default(&mut self, (owner, services): (&Job, &Node), shown: &[&Job], global: &Variables) {
+        let of_all = std::slice::from_ref(global);
+        let plain = self.known(owner, services, of_all);
+        let (mut known, mut others, mut is_plain) = (vec![plain], Vec::new(), true);
+        let has_it = |job: &&&Job| {
+            inherits(job, "default")
+                && job.node.get("trigger").is_none()
+                && self.jobs.lookup(job, "services", DEPTH).is_none()
+        };
+        for (at, job) in shown.iter().filter(has_it).take(SERVICES).enumerate() {
+            let ways = self.jobs.ways(job, global);
+            let own = self.known(owner, services, &ways);
+            is_plain &= at > 0;
+            is_plain |= own == known[0];
+            if !known.contains(&own) {
+                known.push(own);
+                others.push((format!("job {}", one_line(&job.name)), ways));
+            }
+        }
+        // Where some jobs say more of it, those that say nothing do not use it.
+        let says = known[0].iter().any(|(_, variables)| !variables.is_empty());
+        if is_plain && (others.is_empty() || says) {
+            self.take(owner, "all jobs", services, of_all);
+        }
+        for (label, ways) in others {
+            self.take(owner, &label, services, &ways);
+        }
+    }
+
+    /// What is known of the services of a list.
+    fn known(&self, owner: &Job, services: &Node, ways: &[Variables]) -> Vec<Known> {
+        let mut items = Vec::new();
+        self.jobs.items(owner, services, DEPTH, &mut items);
+        let all = items.iter().flat_map(|(_, item)| ways.iter().map(move |variables| (item, variables)));
+        let known = all.filter_map(|(item, variables)| {
+            let image = image(self.jobs.typed(item)?, variables);
+            let settings = image.as_deref().map(|image| self.settings(item, image, variables));
+            Some((image, settings.unwrap_or_default()))
+        });
+        known.collect()
+    }
+
+    /// Takes in the services of a job, or of all; `ways` are its variables for each combination of its matrix.
+    fn take(&mut self, owner: &Job, label: &str, services: &Node, ways: &[Variables]) {
+        let followed = self.jobs.follow(services);
+        if !matches!(followed.content, Content::List(_) | Content::Empty) {
+            let (file, line, kind) = (&owner.file, services.line, followed.kind());
             let wrong = format!("{file}:{line}: {label}: services is {kind}; GitLab takes a list");
             self.findings.broken.push(wrong);
         }
@@ -378,47 +515,79 @@ impl Reading<'_> {
                 return;
             }
             self.told.insert((owner.file.clone(), item.line));
-            self.service(&owner.file, label, item, variables);
+            self.service(&owner.file, label, item, ways);
         }
     }
 
-    fn service(&mut self, file: &str, label: &str, item: &Node, variables: &Variables) {
-        let Some(typed) = item.text().or_else(|| item.get("name")?.text()) else { return };
-        let place = |image: &str| format!("{file}:{}: {label}, service {}", item.line, one_line(image));
-        let mut of_images = variables.clone();
-        for proxy in PROXIES {
-            of_images.entry(proxy.to_owned()).or_insert_with(|| "docker.io".to_owned());
-        }
-        let Some(image) = fill(typed, &of_images) else {
-            self.findings.left.push(format!("{}: the value of its image is not known here", place(typed)));
-            return;
-        };
-        let alias = item.get("alias").and_then(Node::text).and_then(|alias| alias.split([',', ' ']).next());
-        let name = alias.unwrap_or_default();
-        let own = item.get("variables").map(self::variables).unwrap_or_default();
+    /// The variables of a service that tell something about it.
+    fn settings(&self, item: &Node, image: &str, variables: &Variables) -> Vec<(String, Option<String>)> {
+        let own = item.get("variables").map(|node| self.jobs.read(node)).unwrap_or_default();
         let mut all = variables.clone();
         all.extend(own.clone());
         // The job's variables reach all of its services: they do not make a database of any.
-        let is_meant = service::sounds_like(&image) || service::sounds_like(name);
-        let read = if is_meant || database::of_image(&image, &[]).is_some() { all.clone() } else { own };
-        let filled = service::relevant(read).map(|(name, value)| (name, fill(&value, &all))).collect();
-        let words = |key: &str| match item.get(key) {
+        let is_meant = service::sounds_like(image) || service::sounds_like(self.jobs.name(item));
+        let read = if is_meant || database::of_image(image, &[]).is_some() { all.clone() } else { own };
+        service::relevant(read).map(|(name, value)| (name, fill(&value, &all))).collect()
+    }
+
+    fn service(&mut self, file: &str, label: &str, item: &Node, ways: &[Variables]) {
+        let jobs = self.jobs;
+        let Some(typed) = jobs.typed(item) else { return };
+        let place = |image: &str| format!("{file}:{}: {label}, service {}", item.line, one_line(image));
+        let mut images: Vec<(String, &Variables)> = Vec::new();
+        for variables in ways {
+            if let Some(image) = image(typed, variables)
+                && images.iter().all(|(known, _)| *known != image)
+            {
+                images.push((image, variables));
+            }
+        }
+        let is_database = |(image, _): &&(String, &Variables)| database::of_image(image, &[]).is_some();
+        let Some((image, variables)) = images.iter().rfind(is_database).or(images.last()) else {
+            self.findings.left.push(format!("{}: the value of its image is not known here", place(typed)));
+            return;
+        };
+        // Of one image the last combination, as one of them has to be taken.
+        let same = |variables: &&Variables| self::image(typed, variables).as_ref() == Some(image);
+        let variables = ways.iter().rfind(same).unwrap_or(variables);
+        let words = |key: &str| match item.get(key).map(|node| self.jobs.follow(node)) {
             Some(node) if node.items().is_empty() => node.text().map(command::words).unwrap_or_default(),
             Some(node) => node.items().iter().filter_map(Node::text).map(str::to_owned).collect(),
             None => Vec::new(),
         };
         let service = Service {
-            name,
-            image: &image,
-            variables: filled,
+            name: self.jobs.name(item),
+            image,
+            variables: self.settings(item, image, variables),
             entrypoint: words("entrypoint"),
             command: words("command"),
             role: Role::Unknown,
             purpose: Purpose::Tests,
-            place: Place { group: format!("{file} {label}"), text: place(&image) },
+            place: Place { group: format!("{file} {label}"), text: place(image) },
         };
-        service::take(service, &mut self.findings);
+        if service::take(service, &mut self.findings) && images.len() > 1 {
+            let others: Vec<String> =
+                images.iter().filter(|(other, _)| other != image).map(|(image, _)| one_line(image)).collect();
+            self.findings.notes.push(format!(
+                "{}: of the matrix, {} is taken; --with takes another one ({})",
+                place(typed),
+                one_line(image),
+                one_line(&others.join(", "))
+            ));
+        }
     }
+}
+
+/// A service's image, variables filled in.
+fn image(typed: &str, variables: &Variables) -> Option<String> {
+    if !typed.contains('$') {
+        return Some(typed.to_owned());
+    }
+    let mut variables = variables.clone();
+    for proxy in PROXIES {
+        variables.entry(proxy.to_owned()).or_insert_with(|| "docker.io".to_owned());
+    }
+    fill(typed, &variables)
 }
 
 /// What GitLab itself sets, and puts before the names of Docker Hub's images.
@@ -438,7 +607,7 @@ fn fill(text: &str, variables: &Variables) -> Option<String> {
     });
     let starts = |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '{');
     // What still stands for something else goes round in a circle.
-    more.filter(|text| !text.split('$').skip(1).any(starts))
+    more.filter(|text| !text.split('$').skip(1).any(starts) && !text.contains("$[["))
 }
 
 /// How deep variables may stand in the values of variables.
@@ -446,15 +615,6 @@ const NESTED: usize = 10;
 
 /// How many variables are taken from one place: each service has a copy.
 const VARIABLES: usize = 1000;
-
-fn variables(node: &Node) -> Variables {
-    let text = |value: &Node| value.text().or_else(|| value.get("value")?.text()).map(ToOwned::to_owned);
-    node.entries()
-        .iter()
-        .filter_map(|entry| Some((entry.key.clone(), text(&entry.value)?)))
-        .take(VARIABLES)
-        .collect()
-}
 
 #[cfg(test)]
 mod tests {
