@@ -9,7 +9,7 @@ use super::dockerfile::{self, Built};
 use super::dotenv::{self, Variables, interpolate};
 use super::project::{folder, normal};
 use super::service::{self, Role, Service};
-use super::{Findings, Place, Port, Purpose, Read, SERVICES, command, one_line, one_more};
+use super::{Findings, Place, Port, Purpose, Read, SERVICES, Script, command, one_line, one_more};
 use crate::manifest::setup;
 use crate::yaml::{Content, Node};
 
@@ -123,7 +123,7 @@ fn take(loaded: &Loaded, read: Read, files: &[String], findings: &mut Findings) 
     }));
     let init = mounted(&mounts(loaded), built.scripts, &place, findings);
     // A folder may have programs in it.
-    if init.iter().any(|path| !is_script(path) || path.ends_with(".sh")) {
+    if init.iter().any(|script| !is_script(&script.path) || script.path.ends_with(".sh")) {
         let needed = all.names.iter().filter(|name| service::is_of_scripts(name));
         findings.notes.extend(needed.map(|name| {
             let name = one_line(name);
@@ -435,7 +435,7 @@ pub(super) fn mounted(
     built: Vec<(String, String)>,
     place: &str,
     findings: &mut Findings,
-) -> Vec<String> {
+) -> Vec<Script> {
     let name_of = |target: &str| dockerfile::script(target).map(ToOwned::to_owned);
     // A folder hides what the image has in its place.
     let is_hidden = mounts.iter().any(|(target, _)| name_of(target).is_some_and(|name| name.is_empty()));
@@ -470,7 +470,7 @@ pub(super) fn mounted(
         }
     }
     found.sort();
-    found.into_iter().map(|(_, source)| source).collect()
+    found.into_iter().map(|(name, path)| Script { name, path }).collect()
 }
 
 fn is_script(path: &str) -> bool {
@@ -553,10 +553,7 @@ services:
         }
         assert_eq!((notes.len(), found[0].args.as_slice()), (3, &["--sql-mode=ANSI".to_owned()][..]));
         assert_eq!(left.len(), 1);
-        assert_eq!(
-            (found[0].port, found[0].init.as_slice()),
-            (Some(Port::Told(3307)), &["init".to_owned()][..])
-        );
+        assert_eq!((found[0].port, found[0].init[0].path.as_str()), (Some(Port::Told(3307)), "init"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::compose::{Told, load::services};
 use super::dotenv::{self, Variables};
 use super::project::{Project, folder, join, normal};
 use super::workflow::Calls;
-use super::{Findings, Read, compose, config, gitlab, settings, workflow};
+use super::{Findings, Read, Script, compose, config, gitlab, settings, workflow};
 use crate::yaml::{Content, Entry, Node};
 
 /// The names that `docker compose` looks for, the first one wins.
@@ -89,7 +89,11 @@ fn compose_files(files: &[String], project: &Project, findings: &mut Findings) {
             folders.push(folder);
         }
     });
-    for folder in folders {
+    // Whose `.env` names files of other names and folders is read first: these are merged as it says.
+    let asking = files.iter().filter(|file| file.rsplit('/').next() == Some(".env")).map(|file| folder(file));
+    let asking: Vec<&str> = asking.filter(|folder| !asked_for(folder, project).is_empty()).collect();
+    folders.retain(|folder| !asking.contains(folder));
+    for folder in asking.into_iter().chain(folders) {
         let here: Vec<&String> = all.iter().filter(|file| self::folder(file) == folder).copied().collect();
         let named =
             |names: &[&str]| names.iter().map(|name| join(folder, name)).find(|path| here.contains(&path));
@@ -216,10 +220,10 @@ fn completes(file: &str, base: &[String], project: &Project) -> bool {
 fn missing_scripts(project: &Project, findings: &mut Findings) {
     for found in &mut findings.found {
         let (there, missing) =
-            std::mem::take(&mut found.init).into_iter().partition(|path| project.has_scripts(path));
-        found.init = there;
-        let missing: Vec<String> = missing;
-        for path in missing {
+            std::mem::take(&mut found.init).into_iter().partition(|one| project.scripts(&one.path).is_some());
+        found.init = in_order(there, project);
+        let missing: Vec<Script> = missing;
+        for Script { path, .. } in missing {
             let place = found.places.first().map_or("", |place| &place.text);
             findings.notes.push(format!(
                 "{place}: no set-up script is at {} of the project; name one with init:, if there is one",
@@ -227,4 +231,38 @@ fn missing_scripts(project: &Project, findings: &mut Findings) {
             ));
         }
     }
+}
+
+/// The scripts in the order of their names. A folder whose own scripts are not all run one after the other stands for
+/// them no more.
+fn in_order(found: Vec<Script>, project: &Project) -> Vec<Script> {
+    if found.len() < 2 || found.iter().all(|script| !script.name.is_empty()) {
+        return found;
+    }
+    let mut all: Vec<(Script, Option<usize>)> = Vec::new();
+    for (index, script) in found.iter().enumerate() {
+        if !script.name.is_empty() {
+            all.push((script.clone(), None));
+        }
+        // Of one name, the one that is mounted by itself is there.
+        let names = project.scripts(&script.path).unwrap_or_default().into_iter();
+        let names =
+            names.filter(|name| script.name.is_empty() && found.iter().all(|other| other.name != *name));
+        all.extend(names.map(|name| (Script { path: join(&script.path, &name), name }, Some(index))));
+    }
+    all.sort();
+    let whole = |index: usize| {
+        let count = all.iter().filter(|(_, of)| *of == Some(index)).count();
+        let begin = all.iter().position(|(_, of)| *of == Some(index)).unwrap_or_default();
+        let is_one_piece = all[begin..].iter().take_while(|(_, of)| *of == Some(index)).count() == count;
+        is_one_piece && project.scripts(&found[index].path).is_some_and(|names| names.len() == count)
+    };
+    let mut ordered: Vec<Script> = Vec::new();
+    for (script, of) in &all {
+        let script = of.filter(|index| whole(*index)).map_or(script, |index| &found[index]);
+        if ordered.last() != Some(script) {
+            ordered.push(script.clone());
+        }
+    }
+    ordered
 }

@@ -32,6 +32,15 @@ use crate::database::Engine;
 /// Reads a file of the project by its path, as seen from the project's folder.
 pub type Read<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// A set-up script, or a folder with some.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Script {
+    /// What the image calls it, which tells when it is run; empty for a whole folder.
+    pub name: String,
+    /// Its path as seen from the project's folder.
+    pub path: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// What it is called: fit for a name of testbed.
@@ -47,8 +56,8 @@ pub struct Found {
     pub database: Option<String>,
     /// Its port on this machine.
     pub port: Option<Port>,
-    /// Its set-up scripts, as seen from the project's folder.
-    pub init: Vec<String>,
+    /// Its set-up scripts.
+    pub init: Vec<Script>,
     /// The server's arguments.
     pub args: Vec<String>,
     /// Whether one is written down.

@@ -100,25 +100,28 @@ impl Project {
         }
     }
 
-    /// Whether the path is a set-up script, or a folder with some.
-    pub fn has_scripts(&self, path: &str) -> bool {
+    /// The names of the set-up scripts in a folder, none for one that is a script itself; `None` where the path is no
+    /// set-up script, nor a folder with some.
+    pub fn scripts(&self, path: &str) -> Option<Vec<String>> {
         let is_script = |name: &Path| setup::SCRIPTS.iter().any(|end| name.to_string_lossy().ends_with(end));
-        let Ok(Some(real)) = self.inside(path) else { return false };
+        let real = self.inside(path).ok()??;
         if !real.is_dir() {
-            return real.is_file() && is_script(Path::new(path)) && is_script(&real);
+            let is_one = real.is_file() && is_script(Path::new(path)) && is_script(&real);
+            return is_one.then(Vec::new);
         }
         let entries = std::fs::read_dir(&real).into_iter().flatten().flatten().take(ENTRIES);
-        let mut scripts = entries
-            .map(|entry| entry.path())
-            .filter(|path| {
-                let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-                !is_hidden && is_script(path)
-            })
-            .peekable();
-        let is_inside = |path: &PathBuf| {
+        let is_inside = |path: &Path| {
             path.canonicalize().is_ok_and(|path| path.is_file() && path.starts_with(&self.real))
         };
-        scripts.peek().is_some() && scripts.all(|path| is_inside(&path))
+        let mut names = Vec::new();
+        for path in entries.map(|entry| entry.path()).filter(|path| is_script(path)) {
+            let name = path.file_name()?.to_string_lossy().into_owned();
+            if !name.starts_with('.') {
+                names.push(is_inside(&path).then_some(name)?);
+            }
+        }
+        names.sort();
+        (!names.is_empty()).then_some(names)
     }
 
     /// All files of the project down to a depth, as seen from its folder: those of a folder before those of the
@@ -240,7 +243,9 @@ mod tests {
             assert_eq!(project.text(path), None, "{path}");
         }
         assert!(
-            project.has_scripts("in.sql") && !project.has_scripts("link.sql") && !project.has_scripts(".")
+            project.scripts("in.sql").is_some()
+                && project.scripts("link.sql").is_none()
+                && project.scripts(".").is_none()
         );
         assert_eq!(project.files(), ["fine.sql", "in.sql", "link.sql", "up", "a/b/c/three"]);
         let notes = project.into_notes();

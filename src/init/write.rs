@@ -66,7 +66,8 @@ fn database(found: &Found) -> String {
     }
     text += &format!("  {name}:\n    use: {image}\n");
     params.iter().for_each(|(key, value)| text += &format!("    {key}: {}\n", scalar(value)));
-    for (key, items) in [("init", &found.init), ("args", &found.args)] {
+    let init: Vec<String> = found.init.iter().map(|script| script.path.clone()).collect();
+    for (key, items) in [("init", &init), ("args", &found.args)] {
         if !items.is_empty() {
             let items: Vec<String> = items.iter().map(|item| quoted(item)).collect();
             text += &format!("    {key}: [{}]\n", items.join(", "));
