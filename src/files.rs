@@ -34,7 +34,37 @@ fn careful() -> i32 {
 /// The system's reason.
 pub fn make_folder(folder: &Path) -> io::Result<()> {
     let mode = if rustix::process::geteuid().is_root() { 0o755 } else { 0o700 };
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && folder.symlink_metadata().is_err();
+    let missing: Vec<&Path> = folder.ancestors().take_while(is_missing).collect();
+    for folder in missing.into_iter().rev() {
+        match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+            // By its name, in a folder of this user's: the umask takes nothing away.
+            Ok(()) => std::fs::set_permissions(folder, Permissions::from_mode(mode))?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // What is there is a folder, or this says why not.
     std::fs::DirBuilder::new().recursive(true).mode(mode).create(folder)
+}
+
+/// Opens a folder of root's for passing through, and the one above it that is testbed's own: one that was made by an
+/// older testbed with a strict umask would keep all servers out.
+///
+/// # Errors
+/// The system's reason.
+pub fn let_servers_pass(folder: &Path) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let own = folder.parent().filter(|above| above.file_name().is_some_and(|name| name == "testbed"));
+    for folder in own.into_iter().chain([folder]) {
+        let found = folder.symlink_metadata()?;
+        if found.is_dir() && found.uid() == 0 && found.mode() & 0o001 == 0 {
+            std::fs::set_permissions(folder, Permissions::from_mode(found.mode() & 0o7777 | 0o011))?;
+        }
+    }
+    Ok(())
 }
 
 /// Opens a file for reading. A link, a device, a pipe or a folder is refused.

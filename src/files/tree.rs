@@ -12,8 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, chmodat, fchmod, fchown, fstat, openat, renameat, statat,
-    unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, StatxFlags, chmodat, fchmod, fchown, fstat, openat, renameat,
+    statat, statx, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
@@ -38,18 +38,24 @@ pub fn remove_all_at(at: impl AsFd, name: &OsStr) -> io::Result<()> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
         return Ok(unlinkat(at, name, AtFlags::empty())?);
     }
-    let top = own(&at, name)?;
+    let top = own(&at, name, None)?;
+    let mount = mount_of(&top)?;
     let (mut moved, mut disturbed, mut is_first) = (0, 0, true);
     loop {
-        let mut is_disturbed = false;
-        for (name, is_folder) in super::if_there(entries(&top))?.unwrap_or_default() {
-            is_disturbed |= !is_first && !was_moved(&name, moved);
-            // What is gone by itself, as where a server that was ended removes its own files, is as good.
+        let within = super::if_there(entries(&top))?.unwrap_or_default();
+        let has_folders = within.iter().any(|(_, is_folder)| *is_folder);
+        let mut is_disturbed = !has_folders && !is_first;
+        for (name, is_folder) in within {
+            // What is gone by itself, as where a server that was ended removes its own files, is as good. The files
+            // of the folder itself go last: by them it is known again where something of it cannot be removed.
             if !is_folder {
-                if_there(unlinkat(&top, &name, AtFlags::empty()))?;
+                if !has_folders {
+                    if_there(unlinkat(&top, &name, AtFlags::empty()))?;
+                }
                 continue;
             }
-            let Some(inner) = super::if_there(own(&top, &name))? else { continue };
+            is_disturbed |= !is_first && !was_moved(&name, moved);
+            let Some(inner) = super::if_there(own(&top, &name, mount))? else { continue };
             for (deeper, is_folder) in super::if_there(entries(&inner))?.unwrap_or_default() {
                 if is_folder {
                     move_up(&inner, &deeper, &top, &mut moved)?;
@@ -83,7 +89,9 @@ fn if_there(outcome: rustix::io::Result<()>) -> io::Result<()> {
 
 /// Opens a folder so that what is in it can be removed, and only by this user: for root it is taken away from
 /// whoever it belongs to, from others its rights are taken as they have to be.
-fn own(at: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
+///
+/// What is mounted in there is somebody else's, and refused.
+fn own(at: impl AsFd, name: &OsStr, mount: Option<u64>) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = || openat(&at, name, flags, Mode::empty());
     let folder = match open() {
@@ -93,12 +101,24 @@ fn own(at: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
         }
         opened => opened?,
     };
+    if mount.is_some() && mount_of(&folder)? != mount {
+        return Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            format!("something is mounted on the folder {} in it: unmount it", name.display()),
+        ));
+    }
     if geteuid().is_root() {
         fchown(&folder, Some(geteuid()), Some(getegid()))?;
     } else if !Mode::from_raw_mode(fstat(&folder)?.st_mode).contains(Mode::RWXU) {
         fchmod(&folder, Mode::RWXU)?;
     }
     Ok(folder)
+}
+
+/// The mount that an open folder is in; `None` where the system does not tell (before Linux 5.8).
+fn mount_of(folder: &OwnedFd) -> io::Result<Option<u64>> {
+    let told = statx(folder, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+    Ok((told.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(told.stx_mnt_id))
 }
 
 /// What is in an open folder, and whether it is a folder.
@@ -205,6 +225,35 @@ mod tests {
             });
             assert!(!doomed.exists());
         }
+    }
+
+    #[test]
+    fn what_cannot_be_removed_keeps_the_folders_own_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let doomed = folder.path().join("doomed");
+        std::fs::create_dir_all(doomed.join("a/proc/b")).unwrap();
+        std::fs::write(doomed.join("note"), "").unwrap();
+        let (outside, target) = (tempfile::tempdir().unwrap(), doomed.join("a/proc"));
+        std::fs::write(outside.path().join("kept"), "").unwrap();
+        let run = |program: &str, args: &[&Path]| {
+            let status =
+                std::process::Command::new(program).args(args).stderr(std::process::Stdio::null()).status();
+            status.is_ok_and(|status| status.success())
+        };
+        if !run("mount", &[Path::new("--bind"), outside.path(), &target]) {
+            eprintln!("skipped: only root can mount something");
+            return;
+        }
+        let refused = remove_all(&doomed);
+        let inner = remove_all(&doomed.join("a"));
+        assert!(run("umount", &[&target]));
+        assert!(
+            refused.is_err()
+                && inner.unwrap_err().to_string().contains("something is mounted on the folder proc")
+        );
+        assert!(outside.path().join("kept").exists() && doomed.join("note").exists());
+        remove_all(&doomed).unwrap();
+        assert!(!doomed.exists());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Clusters that cannot be reached: one clear error each.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::support::Folder;
 
@@ -41,6 +43,80 @@ fn a_kubeconfig_that_cannot_be_used() {
     folder.call(&["status", "--kubeconfig", "missing"]).fails(2).says("reading the kubeconfig missing");
     folder.call(&["status", "--kubeconfig", "broken"]).fails(2).says("reading the kubeconfig broken");
     folder.call(&["status", "--kubeconfig", "good", "--context", "other"]).fails(2).says("other");
+}
+
+/// A kubeconfig whose user logs in by a program.
+fn with_login(folder: &Folder, script: &str) {
+    let program = folder.path().join("login");
+    folder.file("login", &format!("#!/bin/sh\n{script}\n"));
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let exec = format!(
+        "exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: {}}}",
+        program.display()
+    );
+    let config =
+        kubeconfig("http://someone:hush-hush@127.0.0.1:1", None).replace("token: secret-token", &exec);
+    folder.file("k", &config);
+}
+
+#[test]
+fn a_login_that_hangs_is_given_up_in_time_and_at_a_signal() {
+    let folder = Folder::new();
+    with_login(&folder, "echo $$ > pid; exec sleep 600");
+    let is_there = || {
+        let pid = folder.read("pid");
+        std::fs::read_to_string(format!("/proc/{}/comm", pid.trim())).is_ok_and(|name| name == "sleep\n")
+    };
+    let up = ["up", "--with", "mysql", "--kubeconfig", "k"];
+    folder
+        .call(&[&up[..], &["--timeout", "2s"]].concat())
+        .fails(3)
+        .says("not ready within 2s: the login that the kubeconfig asks for has not ended");
+    assert!(!is_there());
+    folder
+        .call(&["lock", "acquire", "x", "--timeout", "2s", "--kubeconfig", "k"])
+        .fails(6)
+        .says("has not ended in time");
+    assert!(!is_there());
+    for args in [
+        &up[..],
+        &["lock", "acquire", "x", "--kubeconfig", "k"],
+        &["lock", "run", "x", "--kubeconfig", "k", "--", "true"],
+    ] {
+        std::fs::remove_file(folder.path().join("pid")).unwrap();
+        let started = folder.start(args);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !(folder.has("pid") && !folder.read("pid").is_empty() && is_there()) {
+            assert!(Instant::now() < deadline, "the program never runs");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        started.signal("TERM");
+        started.wait().fails(143);
+        assert!(!is_there());
+    }
+}
+
+#[test]
+fn a_login_shows_nothing_that_it_was_given() {
+    let folder = Folder::new();
+    folder.file("said", "{\"kind\": \"ExecCredential\", \"apiVersion\": \"client.authentication.k8s.io/v1\", \"status\": {\"token\": \"hush-hush\"}}");
+    for (script, code, told) in [
+        ("cat said; echo no way >&2; exit 7", 2, "failed (exit status: 7)"),
+        ("cat said; echo oops", 2, "has printed no ExecCredential"),
+        ("sed 's/hush-hush/&\\\\n/' said", 2, "has a line break"),
+        ("cat said", 1, "cannot talk to the API server http://127.0.0.1:1"),
+    ] {
+        with_login(&folder, script);
+        folder.call(&["status", "--kubeconfig", "k"]).fails(code).says(told).keeps("hush-hush");
+    }
+    let config = kubeconfig("http://127.0.0.1:1", None);
+    folder.file("k", &config.replace("token: secret-token", "token: \"hush-hush\\nx\""));
+    folder.call(&["status", "--kubeconfig", "k"]).fails(2).says("has a line break").keeps("hush-hush");
+    for key in ["tokenFile", "client-certificate", "client-key"] {
+        folder.file("k", &config.replace("token: secret-token", &format!("{key}: /dev/zero")));
+        let told = format!("reading /dev/zero ({key} of the kubeconfig): it is a device");
+        folder.call(&["status", "--kubeconfig", "k"]).fails(2).says(&told);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! As an ordinary user: where the tests run as root, the main job once more as somebody who is not.
 
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::Command;
 
 use crate::harness::{Local, working_below};
@@ -33,6 +33,31 @@ fn as_user(local: &Local, uid: u32, args: &[&str]) -> Called {
         .env_clear()
         .envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
     Called::new(args, command.output().expect("setpriv"))
+}
+
+/// As of a shell whose files are nobody else's business, and of a testbed that made its folders in one.
+#[test]
+fn a_strict_umask_keeps_no_server_out() {
+    for umask in ["077", "027"] {
+        let local = Local::with_cold_cache();
+        let run = |umask: &str, engine: &str| {
+            let args = ["run", "--with", engine, "--", "true"];
+            let testbed = local.command(&[]);
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\""), binary()]).args(args);
+            command.current_dir(local.path()).env_clear();
+            command.envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            Called::new(&args, command.output().expect("sh"))
+        };
+        let _ = run(umask, "postgres").ok();
+        let _ = run(umask, "mariadb").ok();
+        for folder in ["state/testbed", "state/testbed/data", "cache/testbed", "cache/testbed/prepared"] {
+            let folder = local.path().join(folder);
+            assert!(folder.is_dir(), "{}", folder.display());
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        let _ = run("022", "postgres").ok();
+    }
 }
 
 /// As `unshare --map-root-user` or a container without further users: root, and nobody else.

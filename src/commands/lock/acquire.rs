@@ -8,7 +8,7 @@ use serde_json::json;
 use super::hold::{Taken, Wish, hold, not_in_time};
 use super::holder::pipeline_run;
 use super::replica::Replica;
-use super::which::connect;
+use super::which::connect_until;
 use crate::cli::{Global, LockAcquire, LockFormat, Locked};
 use crate::console;
 use crate::deadline;
@@ -30,7 +30,7 @@ pub(super) async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Resul
     let progress = global.progress();
     let mut interrupted = pin!(interrupted());
     let deadline = deadline::after(args.locking.timeout);
-    let cluster = connect(global).await?;
+    let cluster = connect_until(global, deadline, interrupted.as_mut()).await?;
     let key = key(&args.locking.locked);
     let memory = Memory::of(&[&cluster.server, &cluster.namespace, &key]);
     let remembered = Memory::load_unless(args.run_id.as_ref(), memory.as_ref())?;

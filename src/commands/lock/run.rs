@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::hold::{Taken, Wish, hold};
 use super::release::tell;
 use super::replica::Replica;
-use super::which::connect;
+use super::which::connect_until;
 use super::words;
 use super::work::{Ended, Work};
 use crate::cli::{Global, LockRun};
@@ -45,7 +45,7 @@ pub(super) async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
     };
     let session = session();
     let deadline = deadline::after(args.locking.timeout);
-    let cluster = connect(global).await?;
+    let cluster = connect_until(global, deadline, signals.interrupted()).await?;
     let identity = Identity { id: id.as_str().to_owned(), session: Some(session.clone()) };
     let terms = Terms { ttl_millis: Some(millis(args.ttl)), ttl_is_asked_for: true, pipeline_run: None };
     let wish = Wish { cluster: &cluster, args: &args.locking, identity: identity.clone(), terms, deadline };

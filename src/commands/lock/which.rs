@@ -1,6 +1,7 @@
 //! Which objects the flags mean.
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
+use tokio::time::{Instant, sleep_until};
 
 use crate::cli::{Global, Locked};
 use crate::failure::{Advise, Exit, usage};
@@ -15,6 +16,21 @@ pub(super) async fn connect(global: &Global) -> anyhow::Result<Cluster> {
             .hint("leave it out, and name the cluster");
     }
     Cluster::connect(&global.choice()).await
+}
+
+/// The same until the deadline, or until this is given up: the login may take its time.
+pub(super) async fn connect_until(
+    global: &Global,
+    deadline: Instant,
+    cancelled: impl Future<Output = anyhow::Error>,
+) -> anyhow::Result<Cluster> {
+    tokio::select! {
+        cluster = connect(global) => cluster,
+        error = cancelled => Err(error),
+        () = sleep_until(deadline) => {
+            Err(anyhow!("the login that the kubeconfig asks for has not ended in time")).exit(Exit::NotAcquired)
+        }
+    }
 }
 
 /// The locks that the flags mean, the preferred one first.

@@ -1,18 +1,20 @@
 //! Which cluster, as whom, and in which namespace: from flags, `KUBECONFIG`, or the pod that testbed runs in.
 //! Never from a kubeconfig that nobody named: a run must not land in whatever cluster was used last.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use kube::client::ConfigExt;
+use kube::client::{AuthError, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config, Resource};
-use tokio::time::{Instant, timeout_at};
+use rustix::process::Signal;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout, timeout_at};
 use tower::{BoxError, ServiceBuilder};
 
 use super::contact::Contact;
@@ -21,6 +23,8 @@ use crate::failure::{Advise, Exit};
 use crate::location::{Access, Beyond, Location};
 use crate::reading;
 use crate::run_id::RunId;
+use crate::runtime::local::processes;
+use crate::{background, bug};
 
 /// A TCP connection to the API server that takes longer than this is given up.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -104,7 +108,7 @@ impl Cluster {
     pub async fn connect(choice: &Choice) -> anyhow::Result<Self> {
         let (config, location, source) = find(choice).await?;
         let kubectl = choice.kubectl(&location.namespace);
-        Self::with(config, location, source, kubectl)
+        Self::with(config, location, source, kubectl).await
     }
 
     /// Where that is.
@@ -120,7 +124,7 @@ impl Cluster {
         let source = if location.access == Access::Pod { IN_POD } else { NOTED };
         let config = config(&location.access, location.context.as_deref(), source).await.exit(Exit::Usage)?;
         let kubectl = kubectl(&location);
-        Self::with(config, location, source, kubectl)
+        Self::with(config, location, source, kubectl).await
     }
 
     /// The command that removes a run of this place, from any folder.
@@ -189,7 +193,7 @@ impl Cluster {
         anyhow!("not done within {}: {why}", humantime::format_duration(timeout))
     }
 
-    fn with(
+    async fn with(
         mut config: Config,
         location: Location,
         source: &'static str,
@@ -201,10 +205,11 @@ impl Cluster {
         }
         let inside = source == IN_POD;
         let home = inside.then(|| config.default_namespace.clone());
-        let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let server = without_login(config.cluster_url.to_string().trim_end_matches('/'));
         // It would wait for as long as the server says; see `contact`.
         config.default_retry = false;
-        let client = client(config)
+        let client = logged_in(config)
+            .await
             .with_context(|| format!("setting up the connection to {server}"))
             .exit(Exit::Usage)?;
         let contact = Contact::default();
@@ -220,6 +225,78 @@ impl Cluster {
             location,
         })
     }
+}
+
+/// A client, once the login that the kubeconfig asks for is there: a program that it names, or a file, may take its
+/// time, and kube waits for it.
+async fn logged_in(mut config: Config) -> anyhow::Result<Client> {
+    // By this the program is found again that nobody waits for any more.
+    let mark = format!("TESTBED_LOGIN={}", uuid::Uuid::new_v4());
+    let program = config.auth_info.exec.as_mut().map(|exec| {
+        let variable = mark.split_once('=').map(|(name, value)| [("name", name), ("value", value)]);
+        let variable = variable.into_iter().flatten().map(|(key, text)| (key.to_owned(), text.to_owned()));
+        exec.env.get_or_insert_default().push(variable.collect());
+        exec.command.clone().unwrap_or_default()
+    });
+    let _login = program.is_some().then(|| Login(mark));
+    let runtime = Handle::current();
+    let work = background::run_aside(move || {
+        // What it panics at is what it was given: kube takes it for a mistake of whoever calls it.
+        runtime.block_on(bug::apart(async move { client(config) }))
+    });
+    let outcome = timeout(LOGIN, work).await;
+    let what = || {
+        program.as_deref().map_or("the login".to_owned(), |program| format!("the login program {program:?}"))
+    };
+    match outcome {
+        Ok(Ok(Ok(Ok(client)))) => Ok(client),
+        Ok(Ok(Ok(Err(error)))) => Err(told(error, &what())),
+        Ok(Ok(Err(_))) => Err(anyhow!(
+            "the user of the kubeconfig cannot log in: the token or password has a line break or another character that is not sent in a header"
+        )),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(anyhow!("{} has not ended within {}", what(), humantime::format_duration(LOGIN))),
+    }
+}
+
+/// How long a login may take: some programs ask a person.
+const LOGIN: Duration = Duration::from_mins(2);
+
+/// What a login has started, which goes with it.
+struct Login(String);
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        processes::with_variable(&self.0).into_iter().for_each(|process| process.signal(Signal::KILL));
+    }
+}
+
+/// An error of kube's without what a login program has printed, which may be a token.
+fn told(error: kube::Error, what: &str) -> anyhow::Error {
+    match error {
+        kube::Error::Auth(AuthError::AuthExecRun { out, .. }) => {
+            let said = String::from_utf8_lossy(&out.stderr).trim().to_owned();
+            let error = anyhow!("{what} of the kubeconfig failed ({})", out.status);
+            let last: Vec<&str> = said.lines().rev().take(LINES).collect();
+            let last: Vec<&str> = last.into_iter().rev().collect();
+            if last.is_empty() { error } else { error.detail(format!("what it said:\n{}", last.join("\n"))) }
+        }
+        kube::Error::Auth(AuthError::AuthExecParse(_)) => {
+            anyhow!("{what} of the kubeconfig has printed no ExecCredential")
+        }
+        error => error.into(),
+    }
+}
+
+/// How many lines of what a login program has said are shown.
+const LINES: usize = 5;
+
+/// An address without the login that somebody has written into it.
+fn without_login(server: &str) -> String {
+    let Some((scheme, rest)) = server.split_once("://") else { return server.to_owned() };
+    let host = rest.find('/').unwrap_or(rest.len());
+    let from = rest[..host].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}://{}", &rest[from..])
 }
 
 /// kube's own client, whose connections send what there is at once: a small message would else wait for the
@@ -284,15 +361,50 @@ async fn config(access: &Access, context: Option<&str>, source: &str) -> anyhow:
             .and_then(|kubeconfig| merged.merge(kubeconfig))
             .with_context(context)?;
     }
+    check_files(&merged, context)?;
     let options = KubeConfigOptions { context: context.map(str::to_owned), cluster: None, user: None };
     Config::from_custom_kubeconfig(merged, &options)
         .await
         .with_context(|| format!("using the kubeconfig of {source}"))
 }
 
+/// Refuses files of the chosen user and cluster that would be waited for, or have no end.
+fn check_files(kubeconfig: &Kubeconfig, context: Option<&str>) -> anyhow::Result<()> {
+    let chosen = context.or(kubeconfig.current_context.as_deref());
+    let named = kubeconfig.contexts.iter().find(|one| Some(one.name.as_str()) == chosen);
+    let Some(chosen) = named.and_then(|named| named.context.as_ref()) else { return Ok(()) };
+    let user = kubeconfig.auth_infos.iter().find(|one| Some(&one.name) == chosen.user.as_ref());
+    let user = user.and_then(|user| user.auth_info.as_ref());
+    let cluster = kubeconfig.clusters.iter().find(|one| one.name == chosen.cluster);
+    let cluster = cluster.and_then(|cluster| cluster.cluster.as_ref());
+    let files = [
+        ("tokenFile", user.and_then(|user| user.token_file.as_ref())),
+        ("client-certificate", user.and_then(|user| user.client_certificate.as_ref())),
+        ("client-key", user.and_then(|user| user.client_key.as_ref())),
+        ("certificate-authority", cluster.and_then(|cluster| cluster.certificate_authority.as_ref())),
+    ];
+    for (key, path) in files {
+        if let Some(path) = path.map(Path::new).filter(|path| path.exists()) {
+            reading::check(path, reading::MOST)
+                .with_context(|| format!("reading {} ({key} of the kubeconfig)", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_is_told_without_a_login() {
+        for (server, told) in [
+            ("https://10.0.0.1:6443", "https://10.0.0.1:6443"),
+            ("http://user:p@ss@host:1/a@b", "http://host:1/a@b"),
+        ] {
+            assert_eq!(without_login(server), told);
+        }
+    }
 
     const FILES: [(&str, &str); 2] = [
         (

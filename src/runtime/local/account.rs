@@ -1,7 +1,7 @@
 //! As whom the servers run: as the caller, or, since PostgreSQL refuses to run as root and the others should,
 //! as an unprivileged user of the machine when the caller is root.
 
-use std::os::unix::fs::{DirBuilderExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
@@ -105,6 +105,8 @@ pub fn make_folder(path: &Path, account: Option<&Account>) -> anyhow::Result<()>
     std::fs::DirBuilder::new()
         .mode(0o700)
         .create(path)
+        // Where the umask has taken something away.
+        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)))
         .with_context(|| format!("making {}", path.display()))?;
     hand_over(path, account)
 }

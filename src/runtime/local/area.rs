@@ -61,9 +61,11 @@ impl Area {
             cache: choose(cache, SHARED.1).join("prepared"),
         };
         files::make_folder(&area.data)
+            .and_then(|()| files::let_servers_pass(&area.data))
             .with_context(|| format!("making the state folder {}", area.data.display()))
             .hint(STATE_HINT)?;
         files::make_folder(&area.cache)
+            .and_then(|()| files::let_servers_pass(&area.cache))
             .with_context(|| format!("making the cache folder {}", area.cache.display()))
             .hint(CACHE_HINT)?;
         Ok(area)

@@ -9,7 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, fchown, futimens, openat, statat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, chmodat, fchown, futimens, openat,
+    statat,
 };
 use rustix::process::{Gid, Uid, getegid, geteuid};
 
@@ -112,6 +113,8 @@ pub(super) fn mark(file: &File) -> io::Result<()> {
 /// Makes a folder that is not there yet, for this user alone.
 pub(super) fn make(at: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<OwnedFd> {
     rustix::fs::mkdirat(&at, name.as_ref(), Mode::RWXU)?;
+    // Where the umask has taken something away. Nobody else gets in.
+    chmodat(&at, name.as_ref(), Mode::RWXU, AtFlags::empty())?;
     folder(at, name)
 }
 

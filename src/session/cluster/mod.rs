@@ -269,7 +269,12 @@ async fn connect(
     if let Some(registry) = Registry::find() {
         abandoned::remove(&registry, recorder, within, progress).await;
     }
-    Cluster::connect(choice).await
+    let connected = tokio::time::timeout(within * 2, Cluster::connect(choice)).await;
+    connected.unwrap_or_else(|_| {
+        let time = humantime::format_duration(within * 2);
+        Err(anyhow!("not ready within {time}: the login that the kubeconfig asks for has not ended"))
+            .exit(crate::failure::Exit::NotReady)
+    })
 }
 
 /// The places beyond its namespace in which a run is to have objects: its maker names them by allowing the
