@@ -81,11 +81,12 @@ fn load_own(typed: &ArgMatches, cli: &clap::Command) -> anyhow::Result<Option<(S
     let Some(folder) = state::config_folder() else { return Ok(None) };
     let path = folder.join(find::NAMES[0]);
     let context = || format!("reading {}", path.display());
-    let Some(text) =
-        files::if_there(reading::text(&path, reading::MOST)).with_context(context).exit(Exit::Usage)?
-    else {
-        return Ok(None);
+    let read = match reading::text(&path, reading::MOST) {
+        // As of accounts whose home is /dev/null.
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return Ok(None),
+        read => files::if_there(read),
     };
+    let Some(text) = read.with_context(context).exit(Exit::Usage)? else { return Ok(None) };
     let file = path.display().to_string();
     let settings = read::read(&file, &text, &folder, cli)?;
     let (values, places) = (settings.values.clone(), settings.places.clone());

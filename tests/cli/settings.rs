@@ -245,6 +245,12 @@ fn params_and_connargs_that_are_wrong_are_named_without_their_values() {
 }
 
 #[test]
+fn a_home_that_is_no_folder_has_no_settings() {
+    let folder = Folder::new().env("HOME", "/dev/null");
+    folder.call(&["render", "--with", "postgres", "--run-id", "r"]).ok();
+}
+
+#[test]
 fn a_broken_file_stops_no_teardown() {
     let folder = project("nonsense: [");
     folder.call(&["up"]).fails(2).says("error: testbed.yaml:");
