@@ -46,6 +46,15 @@ pub fn take(service: Service, findings: &mut Findings) -> bool {
         .collect();
     let place = &service.place.text;
     let shown = one_line(service.image);
+    let is_replica = |(name, value): &(String, String)| {
+        name.ends_with("_REPLICATION_MODE") && ["slave", "replica"].contains(&value.as_str())
+    };
+    if known.iter().any(is_replica) {
+        findings
+            .left
+            .push(format!("{place}: {shown} is a replica of another server, which testbed does not make"));
+        return false;
+    }
     let Some(read) = read(&service, &known) else {
         findings.left.push(match database::of_variables(&known) {
             Some(read) if service.role != Role::Client => format!(

@@ -153,8 +153,13 @@ fn take(
         _ => texts(key),
     };
     let env = node.get("env").map(Node::entries).unwrap_or_default();
+    // What GitHub says of a run, such as its number, is known when there is one.
+    let is_of_run = |node: &Node| {
+        node.text().is_some_and(|text| text.split("${{").skip(1).any(|inner| inner.contains("github.")))
+    };
+    let value = |node: &Node| text(node).filter(|_| !is_of_run(node));
     let mut variables: Vec<(String, Option<String>)> =
-        service::relevant(env.iter().map(|entry| (entry.key.clone(), text(&entry.value)))).collect();
+        service::relevant(env.iter().map(|entry| (entry.key.clone(), value(&entry.value)))).collect();
     let options = Options::read(&words("options"));
     variables.extend(service::relevant(options.variables));
     let (mut volumes, mut ports) = (texts("volumes"), texts("ports"));
