@@ -407,7 +407,7 @@ impl Jobs {
         if list.tag.as_deref() == Some("reference") {
             match self.referenced(list) {
                 Some((job, node)) if matches!(node.content, Content::List(_)) => {
-                    self.items(job, node, depth, all)
+                    self.items(job, node, depth, all);
                 }
                 Some(one) => all.push(one),
                 None => {}
