@@ -26,7 +26,10 @@ const DISTURBED: usize = 1000;
 /// # Errors
 /// The system's reason; what could be removed is gone.
 pub fn remove_all(path: &Path) -> io::Result<()> {
-    remove_all_at(CWD, path.as_os_str())
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    remove_all_at(openat(CWD, above, flags, Mode::empty())?, name)
 }
 
 /// The same in an open folder.
@@ -38,8 +41,8 @@ pub fn remove_all_at(at: impl AsFd, name: &OsStr) -> io::Result<()> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
         return Ok(unlinkat(at, name, AtFlags::empty())?);
     }
-    let top = own(&at, name, None)?;
-    let mount = mount_of(&top)?;
+    let mount = mount_of(&at)?;
+    let top = own(&at, name, mount)?;
     let (mut moved, mut disturbed, mut is_first) = (0, 0, true);
     loop {
         let within = super::if_there(entries(&top))?.unwrap_or_default();
@@ -102,10 +105,7 @@ fn own(at: impl AsFd, name: &OsStr, mount: Option<u64>) -> io::Result<OwnedFd> {
         opened => opened?,
     };
     if mount.is_some() && mount_of(&folder)? != mount {
-        return Err(io::Error::new(
-            io::ErrorKind::ResourceBusy,
-            format!("something is mounted on the folder {} in it: unmount it", name.display()),
-        ));
+        return Err(mounted(name));
     }
     if geteuid().is_root() {
         fchown(&folder, Some(geteuid()), Some(getegid()))?;
@@ -115,8 +115,13 @@ fn own(at: impl AsFd, name: &OsStr, mount: Option<u64>) -> io::Result<OwnedFd> {
     Ok(folder)
 }
 
+fn mounted(name: &OsStr) -> io::Error {
+    let why = format!("something is mounted on the folder {} in it: unmount it", name.display());
+    io::Error::new(io::ErrorKind::ResourceBusy, why)
+}
+
 /// The mount that an open folder is in; `None` where the system does not tell (before Linux 5.8).
-fn mount_of(folder: &OwnedFd) -> io::Result<Option<u64>> {
+fn mount_of(folder: impl AsFd) -> io::Result<Option<u64>> {
     let told = statx(folder, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
     Ok((told.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(told.stx_mnt_id))
 }
@@ -146,6 +151,7 @@ fn entries(folder: &OwnedFd) -> io::Result<Vec<(OsString, bool)>> {
 fn move_up(from: &OwnedFd, name: &OsStr, top: &OwnedFd, moved: &mut u64) -> io::Result<()> {
     match unlinkat(from, name, AtFlags::REMOVEDIR) {
         Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+        Err(Errno::BUSY) => return Err(mounted(name)),
         removed => return if_there(removed),
     }
     let mut is_open = false;
@@ -244,13 +250,13 @@ mod tests {
             eprintln!("skipped: only root can mount something");
             return;
         }
-        let refused = remove_all(&doomed);
-        let inner = remove_all(&doomed.join("a"));
+        let refused = [&doomed, &doomed.join("a"), &target]
+            .map(|path| remove_all(path).map_err(|error| error.to_string()));
         assert!(run("umount", &[&target]));
-        assert!(
-            refused.is_err()
-                && inner.unwrap_err().to_string().contains("something is mounted on the folder proc")
-        );
+        for refused in refused {
+            let told = refused.unwrap_err();
+            assert!(told.contains("something is mounted on the folder proc"), "{told}");
+        }
         assert!(outside.path().join("kept").exists() && doomed.join("note").exists());
         remove_all(&doomed).unwrap();
         assert!(!doomed.exists());

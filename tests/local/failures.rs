@@ -174,6 +174,33 @@ fn on_small_disk(local: &Local, folder: &str, options: &str, args: &[&str]) -> C
     Called::new(args, command.output().expect("unshare"))
 }
 
+#[test]
+fn what_is_mounted_in_a_runs_folder_stays() {
+    if skipped() {
+        return;
+    }
+    let local = Local::new();
+    local.up(&["--with", "postgres", "--run-id", "r"]);
+    let record = local.record("r").expect("a record");
+    let data = record["place"]["local"]["servers"][0]["data"].as_str().unwrap().to_owned();
+    let mounted = format!("{data}/mnt");
+    std::fs::create_dir(&mounted).unwrap();
+    std::fs::create_dir(local.path().join("mine")).unwrap();
+    local.file("mine/file", "");
+    let testbed = local.command(&[]);
+    let args = ["down", "--run-id", "r"];
+    let mut command = Command::new("unshare");
+    let script = "mount --bind \"$0\" \"$1\" && shift && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", script]).arg(local.path().join("mine")).args([&mounted, binary()]);
+    command.args(args).current_dir(local.path()).env_clear();
+    command.envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let called = Called::new(&args, command.output().expect("unshare"));
+    called.fails(5).says("something is mounted on the folder mnt in it: unmount it");
+    assert!(local.has("mine/file"));
+    local.call(&args).ok();
+    local.assert_nothing_left();
+}
+
 fn skipped() -> bool {
     let skipped = !is_root();
     if skipped {
