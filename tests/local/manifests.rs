@@ -232,6 +232,30 @@ fn the_version_of_another_image_is_served_or_refused() {
 }
 
 #[test]
+fn bitnamis_images_run_scripts_as_the_tests_user() {
+    let local = Local::new();
+    let variables = |more: &str| {
+        format!(
+            "{{name: POSTGRESQL_DATABASE, value: shop}}\n    - {{name: POSTGRESQL_USERNAME, value: app}}\n    \
+             - {{name: POSTGRESQL_POSTGRES_PASSWORD, value: other}}{more}"
+        )
+    };
+    let script = [("1.sql", "CREATE TABLE t AS SELECT current_user AS who")];
+    let text = manifest("postgres", "", &script)
+        .replace("image: postgres", "image: bitnamilegacy/postgresql")
+        .replace("name: POSTGRES_PASSWORD", "name: POSTGRESQL_PASSWORD");
+    let with = |more: &str| text.replace("{name: POSTGRES_DB, value: shop}", &variables(more));
+    local.file("m.yaml", &with(""));
+    let (_, databases) = local.up(&["m.yaml"]);
+    assert_eq!(databases[0].value("SELECT who FROM t"), "app");
+    local.call(&["down"]).ok();
+    local.file("m.yaml", &with("\n    - {name: POSTGRESQL_INITSCRIPTS_USERNAME, value: postgres}"));
+    let (_, databases) = local.up(&["m.yaml"]);
+    assert_eq!(databases[0].value("SELECT tableowner FROM pg_tables WHERE tablename = 't'"), "postgres");
+    local.call(&["down"]).ok();
+}
+
+#[test]
 fn red_hats_images_are_served_with_their_own_variables() {
     let local = Local::new();
     let text = manifest("postgres", "", &[])

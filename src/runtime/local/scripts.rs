@@ -13,6 +13,7 @@ use super::planned::{Planned, Run, Script};
 use super::program::{self, Setting};
 use super::{mysql, packages};
 use crate::database::{Engine, Login};
+use crate::engine::{self, Vendor};
 use crate::failure::{Advise, Exit};
 use crate::runtime::seeding;
 
@@ -66,6 +67,9 @@ async fn run_one(
         return program::finish(command, &program, b"").await;
     }
     if planned.database.engine == Engine::Postgres {
+        if let Some(login) = bitnamis_user(planned) {
+            command.env("PGUSER", &login.user).env("PGPASSWORD", login.password.reveal());
+        }
         // As a file, it tells the line of an error.
         command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "--no-password", "-f", "-"]);
     } else {
@@ -202,6 +206,15 @@ fn surroundings(planned: &Planned, server: &Server<'_>) -> BTreeMap<&'static str
         ]
         .into(),
     }
+}
+
+/// Bitnami's images run SQL as the tests' user, or as `POSTGRESQL_INITSCRIPTS_USERNAME` says; the others as the
+/// superuser.
+fn bitnamis_user(planned: &Planned) -> Option<&Login> {
+    let login = &planned.database.login;
+    let asked = planned.variables.get("POSTGRESQL_INITSCRIPTS_USERNAME");
+    let is_bitnamis = engine::identify(&planned.database.image).1 == Vendor::Bitnami;
+    (is_bitnamis && asked.is_none_or(|user| *user == login.user)).then_some(login)
 }
 
 /// The engine's own client: it knows the commands that scripts and dumps hold besides SQL.
