@@ -461,16 +461,17 @@ impl Reading<'_> {
     fn take_default(&mut self, (owner, services): (&Job, &Node), shown: &[&Job], global: &Variables) {
         let of_all = std::slice::from_ref(global);
         let plain = self.known(owner, services, of_all);
-        let (mut known, mut others, mut is_plain) = (vec![plain], Vec::new(), true);
+        let (mut known, mut others) = (vec![plain], Vec::new());
         let has_it = |job: &&&Job| {
             inherits(job, "default")
                 && job.node.get("trigger").is_none()
                 && self.jobs.lookup(job, "services", DEPTH).is_none()
         };
-        for (at, job) in shown.iter().filter(has_it).take(SERVICES).enumerate() {
+        let having: Vec<_> = shown.iter().filter(has_it).take(SERVICES).collect();
+        let mut is_plain = having.is_empty();
+        for job in having {
             let ways = self.jobs.ways(job, global);
             let own = self.known(owner, services, &ways);
-            is_plain &= at > 0;
             is_plain |= own == known[0];
             if !known.contains(&own) {
                 known.push(own);
@@ -536,20 +537,17 @@ impl Reading<'_> {
         let place = |image: &str| format!("{file}:{}: {label}, service {}", item.line, one_line(image));
         let mut images: Vec<(String, &Variables)> = Vec::new();
         for variables in ways {
-            if let Some(image) = image(typed, variables)
-                && images.iter().all(|(known, _)| *known != image)
-            {
-                images.push((image, variables));
+            let Some(image) = image(typed, variables) else { continue };
+            // Of one image the last combination, as one of them has to be taken.
+            match images.iter_mut().find(|(known, _)| *known == image) {
+                Some((_, known)) => *known = variables,
+                None => images.push((image, variables)),
             }
         }
-        let is_database = |(image, _): &&(String, &Variables)| database::of_image(image, &[]).is_some();
-        let Some((image, variables)) = images.iter().rfind(is_database).or(images.last()) else {
+        let Some((image, variables)) = service::preferred(&images) else {
             self.findings.left.push(format!("{}: the value of its image is not known here", place(typed)));
             return;
         };
-        // Of one image the last combination, as one of them has to be taken.
-        let same = |variables: &&Variables| self::image(typed, variables).as_ref() == Some(image);
-        let variables = ways.iter().rfind(same).unwrap_or(variables);
         let words = |key: &str| match item.get(key).map(|node| self.jobs.follow(node)) {
             Some(node) if node.items().is_empty() => node.text().map(command::words).unwrap_or_default(),
             Some(node) => node.items().iter().filter_map(Node::text).map(str::to_owned).collect(),
@@ -565,15 +563,8 @@ impl Reading<'_> {
             purpose: Purpose::Tests,
             place: Place { group: format!("{file} {label}"), text: place(image) },
         };
-        if service::take(service, &mut self.findings) && images.len() > 1 {
-            let others: Vec<String> =
-                images.iter().filter(|(other, _)| other != image).map(|(image, _)| one_line(image)).collect();
-            self.findings.notes.push(format!(
-                "{}: of the matrix, {} is taken; --with takes another one ({})",
-                place(typed),
-                one_line(image),
-                one_line(&others.join(", "))
-            ));
+        if service::take(service, &mut self.findings) {
+            service::tell_others(&place(typed), "the matrix", image, &images, &mut self.findings);
         }
     }
 }

@@ -23,6 +23,25 @@ pub struct Service<'a> {
     pub place: Place,
 }
 
+/// Of the images that a service has in the combinations of a matrix, the one that is taken: the last database.
+pub fn preferred<T>(images: &[(String, T)]) -> Option<&(String, T)> {
+    let is_database = |(image, _): &&(String, T)| database::of_image(image, &[]).is_some();
+    images.iter().rfind(is_database).or(images.last())
+}
+
+/// Tells of the others; `of` is what they are of.
+pub fn tell_others<T>(place: &str, of: &str, taken: &str, images: &[(String, T)], findings: &mut Findings) {
+    if images.len() > 1 {
+        let others: Vec<String> =
+            images.iter().filter(|(image, _)| image != taken).map(|(image, _)| one_line(image)).collect();
+        findings.notes.push(format!(
+            "{place}: of {of}, {} is taken; --with takes another one ({})",
+            one_line(taken),
+            one_line(&others.join(", "))
+        ));
+    }
+}
+
 /// What speaks for a server, or against it, besides the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {

@@ -129,8 +129,7 @@ fn take(
             images.push((image, index));
         }
     }
-    let is_database = |(image, _): &&(String, usize)| crate::database::of_image(image, &[]).is_some();
-    let Some((image, index)) = images.iter().rfind(is_database).or(images.last()) else {
+    let Some((image, index)) = service::preferred(&images) else {
         let reason = match typed {
             "" => "it has no image".to_owned(),
             _ if is_none => "GitHub does not start it, for its image is empty".to_owned(),
@@ -209,16 +208,8 @@ fn take(
         let typed = one_line(typed);
         findings.notes.push(format!("{told}: the tag of {typed} is not known here; see to it in the file"));
     }
-    if images.len() > 1 {
-        let others: Vec<String> =
-            images.iter().filter(|(other, _)| other != image).map(|(image, _)| one_line(image)).collect();
-        let of = if all.len() > 1 { "what it is called with" } else { "the matrix" };
-        findings.notes.push(format!(
-            "{told}: of {of}, {} is taken; --with takes another one ({})",
-            one_line(image),
-            one_line(&others.join(", "))
-        ));
-    }
+    let of = if all.len() > 1 { "what it is called with" } else { "the matrix" };
+    service::tell_others(&told, of, image, &images, findings);
     let mounts: Vec<(String, String)> = volumes
         .iter()
         .filter_map(|text| text.split_once(':'))

@@ -7,7 +7,6 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use rustix::process::Signal;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -30,16 +29,6 @@ const NOT_FOUND: i32 = 127;
 
 /// How long the rest of what a command has said may take, once it and all that it has started have ended.
 const REST: Duration = Duration::from_secs(1);
-
-/// What was started with a variable, `NAME=value`, and ends with this: of a command that nobody waits for any more,
-/// the shell alone would end.
-struct Marked<'a>(&'a str);
-
-impl Drop for Marked<'_> {
-    fn drop(&mut self) {
-        processes::with_variable(self.0).into_iter().for_each(|process| process.signal(Signal::KILL));
-    }
-}
 
 /// Runs a command to its end, and ends what it has left running: nobody is to be connected to a seed. `mark` is the
 /// variable that tells what it has started. Beside a cluster nothing else is ended: what has lost that variable may be
@@ -64,7 +53,8 @@ pub async fn run(
         shell.env_remove(name);
     }
     shell.envs(environment.set).envs(mark.split_once('='));
-    let _marked = Marked(mark);
+    // Of a command that nobody waits for any more, the shell alone would end.
+    let _marked = processes::Marked(mark);
     let child = shell.spawn().with_context(|| format!("starting it in {}", folder.display()));
     // Its own ends of the pipe go with it.
     drop(shell);

@@ -12,7 +12,6 @@ use kube::client::{AuthError, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config, Resource};
-use rustix::process::Signal;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tower::{BoxError, ServiceBuilder};
@@ -24,6 +23,7 @@ use crate::location::{Access, Beyond, Location};
 use crate::reading;
 use crate::run_id::RunId;
 use crate::runtime::local::processes;
+use crate::runtime::local::program::last_lines;
 use crate::{background, bug};
 
 /// A TCP connection to the API server that takes longer than this is given up.
@@ -238,7 +238,7 @@ async fn logged_in(mut config: Config) -> anyhow::Result<Client> {
         exec.env.get_or_insert_default().push(variable.collect());
         exec.command.clone().unwrap_or_default()
     });
-    let _login = program.is_some().then(|| Login(mark));
+    let _marked = program.is_some().then(|| processes::Marked(&mark));
     let runtime = Handle::current();
     let work = background::run_aside(move || {
         // What it panics at is what it was given: kube takes it for a mistake of whoever calls it.
@@ -262,24 +262,13 @@ async fn logged_in(mut config: Config) -> anyhow::Result<Client> {
 /// How long a login may take: some programs ask a person.
 const LOGIN: Duration = Duration::from_mins(2);
 
-/// What a login has started, which goes with it.
-struct Login(String);
-
-impl Drop for Login {
-    fn drop(&mut self) {
-        processes::with_variable(&self.0).into_iter().for_each(|process| process.signal(Signal::KILL));
-    }
-}
-
 /// An error of kube's without what a login program has printed, which may be a token.
 fn told(error: kube::Error, what: &str) -> anyhow::Error {
     match error {
         kube::Error::Auth(AuthError::AuthExecRun { out, .. }) => {
-            let said = String::from_utf8_lossy(&out.stderr).trim().to_owned();
+            let said = last_lines(String::from_utf8_lossy(&out.stderr).trim(), LINES);
             let error = anyhow!("{what} of the kubeconfig failed ({})", out.status);
-            let last: Vec<&str> = said.lines().rev().take(LINES).collect();
-            let last: Vec<&str> = last.into_iter().rev().collect();
-            if last.is_empty() { error } else { error.detail(format!("what it said:\n{}", last.join("\n"))) }
+            if said.is_empty() { error } else { error.detail(format!("what it said:\n{said}")) }
         }
         kube::Error::Auth(AuthError::AuthExecParse(_)) => {
             anyhow!("{what} of the kubeconfig has printed no ExecCredential")

@@ -155,6 +155,15 @@ pub fn with_variable(variable: &str) -> Vec<Process> {
     alive(all().filter(|pid| has_variable(*pid, |own| own == variable.as_bytes())))
 }
 
+/// What was started with a variable, `NAME=value`, and ends with this.
+pub struct Marked<'a>(pub &'a str);
+
+impl Drop for Marked<'_> {
+    fn drop(&mut self) {
+        with_variable(self.0).into_iter().for_each(|process| process.signal(Signal::KILL));
+    }
+}
+
 fn alive(pids: impl Iterator<Item = u32>) -> Vec<Process> {
     pids.filter_map(Process::with_id).filter(|process| process.is_alive()).collect()
 }

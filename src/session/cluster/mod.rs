@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use self::make::Up;
 use super::{Backend, Call, Failed, Maker, Session, Stop, abandoned, is_interruption};
-use crate::failure::Advise;
+use crate::failure::{Advise, Exit};
 use crate::location::Beyond;
 use crate::manifest::policy::Allowance;
 use crate::output::Model;
@@ -69,7 +69,7 @@ impl Backend for Pods {
         mut stop: Stop<'_>,
     ) -> anyhow::Result<(Self, Session<'a>)> {
         let cluster = tokio::select! {
-            cluster = connect(&choice, call.recorder, call.maker.making().timeout / 2, call.progress) => cluster?,
+            cluster = connect(&choice, call.recorder, call.maker.making().timeout, call.progress) => cluster?,
             error = stop.as_mut() => return Err(error).hint(NOTHING),
         };
         let cluster = cluster.with_beyond(beyond(&call.plan));
@@ -259,21 +259,21 @@ impl Backend for Pods {
     }
 }
 
-/// Connects, once the runs are removed that were left behind.
+/// Connects, once the runs are removed that were left behind, in no more than half of the time.
 async fn connect(
     choice: &Choice,
     recorder: &Recorder,
-    within: Duration,
+    timeout: Duration,
     progress: &Progress,
 ) -> anyhow::Result<Cluster> {
     if let Some(registry) = Registry::find() {
-        abandoned::remove(&registry, recorder, within, progress).await;
+        abandoned::remove(&registry, recorder, timeout / 2, progress).await;
     }
-    let connected = tokio::time::timeout(within * 2, Cluster::connect(choice)).await;
+    let connected = tokio::time::timeout(timeout, Cluster::connect(choice)).await;
     connected.unwrap_or_else(|_| {
-        let time = humantime::format_duration(within * 2);
+        let time = humantime::format_duration(timeout);
         Err(anyhow!("not ready within {time}: the login that the kubeconfig asks for has not ended"))
-            .exit(crate::failure::Exit::NotReady)
+            .exit(Exit::NotReady)
     })
 }
 
